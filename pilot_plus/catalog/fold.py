@@ -1,0 +1,344 @@
+"""The fold: a catalog and what a source said make the next catalog, and say which services that touched.
+
+Pure. A batch of updates of one source is taken together: first what its truth is now, then what the guard lets happen,
+then the indexes. `steps` is the same as a generator that pauses now and then, so that a first list of 100,000 records
+doesn't keep the event loop from everything else.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+from immutables import Map, MapMutation
+
+from pilot_plus.catalog.admission import Admission
+from pilot_plus.catalog.catalog import MAX_SKIPPED, Catalog, Entry, Held, Place, Source, Standing
+from pilot_plus.catalog.guard import Limits, is_mass_removal, remembered, shifted
+from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Service, Skipped, Update
+
+PAUSE_EVERY: Final = 500
+"""Records between two pauses of `steps`."""
+
+Record = Instance | Service
+R = TypeVar("R", Instance, Service)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What applies to one source. `guard` None: nothing is ever held."""
+
+    admission: Admission
+    guard: Limits | None = None
+    drain_after: float | None = None
+    drop_after: float | None = None
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """The next catalog, and the services that are not the same as before."""
+
+    catalog: Catalog
+    touched: frozenset[str]
+
+
+def fold(catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float) -> Folded:
+    """Take in what the source `name` said, at `now` (monotonic seconds)."""
+    return _finished(steps(catalog, name, updates, rules, now))
+
+
+def steps(
+    catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float
+) -> Generator[None, None, Folded]:
+    """`fold`, pausing every few hundred records."""
+    source = catalog.sources[name]
+    heard = _Heard(source, rules.admission)
+    for update in updates:
+        yield from heard.take(update)
+    source = msgspec.structs.replace(
+        source,
+        heard=now,
+        standing=Standing.SYNCED if heard.is_synced else source.standing,
+        since=now if heard.is_synced and source.standing is not Standing.SYNCED else source.since,
+        error="" if heard.is_synced else source.error,
+        skipped=heard.skipped,
+        skipped_beyond=heard.skipped_beyond,
+    )
+    source = _guarded(source, heard, rules.guard, now)
+    return (yield from _indexed(catalog, source, heard.changes))
+
+
+def restore(catalog: Catalog, name: str, records: Iterable[Record]) -> Folded:
+    """Take in what the journal last knew of a source: stale, and never yet synced."""
+    changes: dict[str, Record | None] = {record.key: record for record in records}
+    passing = sum(isinstance(record, Instance) and record.health is Health.PASSING for record in changes.values())
+    source = msgspec.structs.replace(catalog.sources[name], passing=passing)
+    return _finished(_indexed(catalog, source, changes))
+
+
+def lose(catalog: Catalog, name: str, error: str, now: float) -> Folded:
+    """The source can't be heard (any more, or still not): nothing goes, everything of it is stale."""
+    source = catalog.sources[name]
+    lost = Standing.LOST if source.standing is Standing.SYNCED else source.standing
+    source = msgspec.structs.replace(
+        source, standing=lost, since=now if lost is not source.standing else source.since, error=error
+    )
+    return Folded(_next(catalog, source), frozenset())
+
+
+def release(catalog: Catalog, name: str) -> Folded:
+    """An operator says that the held removals are right."""
+    source = catalog.sources[name]
+    return _finished(_released(catalog, source, list(source.held)))
+
+
+def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None:
+    """What time alone changes: holds run out, a loss has lasted long enough to drain or drop. None if nothing."""
+    source = catalog.sources[name]
+    over = [key for key, held in source.held.items() if held.until <= now]
+    if over:
+        return _finished(_released(catalog, source, over))
+    if not source.is_stale or not source.instances:
+        return None
+    lost_for = now - source.since
+    if rules.drop_after is not None and lost_for >= rules.drop_after:
+        source = msgspec.structs.replace(source, held=Map(), passing=0)
+        gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
+        return _finished(_indexed(catalog, source, gone))
+    if rules.drain_after is not None and lost_for >= rules.drain_after:
+        drained: dict[str, Record | None] = {
+            key: msgspec.structs.replace(instance, health=Health.DRAINING)
+            for key, instance in source.instances.items()
+            if instance.health in (Health.PASSING, Health.WARNING)
+        }
+        return _finished(_indexed(catalog, source, drained)) if drained else None
+    return None
+
+
+def next_tick(source: Source, rules: Rules) -> float | None:
+    """When `tick` next has something to do (monotonic seconds); None if never."""
+    times = [held.until for held in source.held.values()]
+    if source.is_stale and source.instances:
+        times += [source.since + after for after in (rules.drain_after, rules.drop_after) if after is not None]
+    return min(times, default=None)
+
+
+# ------------------------------------------------------------------------------------------------ hearing
+
+
+class _Heard:
+    """What a batch of updates says of a source's truth: a new state for each key that it names."""
+
+    def __init__(self, source: Source, admission: Admission) -> None:
+        self._source = source
+        self._admission = admission
+        self.changes: dict[str, Record | None] = {}
+        self.explicit: set[str] = set()
+        self.skipped = source.skipped
+        self.skipped_beyond = source.skipped_beyond
+        self.is_synced = False
+
+    def take(self, update: Update) -> Generator[None, None, None]:
+        """Take in one update."""
+        match update:
+            case Put(record=record):
+                self._put(record)
+            case Drop(key=key, explicit=explicit):
+                self._drop(key)
+                if explicit:
+                    self.explicit.add(key)
+            case Skipped(place=place, reason=reason):
+                self._skip(place, reason)
+            case Reset():
+                yield from self._reset(update)
+            case Resumed():
+                self.is_synced = True
+            case Alive():
+                pass
+
+    def _reset(self, reset: Reset) -> Generator[None, None, None]:
+        self.is_synced = True
+        self.skipped, self.skipped_beyond = self.skipped and Map(), 0
+        self.explicit.clear()
+        self.changes = dict.fromkeys((*self._source.instances, *self._source.services))
+        self.changes.update(dict.fromkeys(self._source.held))
+        records: tuple[Sequence[Record], ...] = (reset.services, reset.instances)
+        for part in records:
+            for index, record in enumerate(part):
+                self._put(record)
+                if index % PAUSE_EVERY == PAUSE_EVERY - 1:
+                    yield
+
+    def _put(self, record: Record) -> None:
+        admission = self._admission
+        try:
+            self.changes[record.key] = (
+                admission.instance(record) if isinstance(record, Instance) else admission.service(record)
+            )
+        except ValueError as reason:
+            self.changes[record.key] = None
+            self._skip(record.key, str(reason))
+        else:
+            self._skip(record.key, "")
+
+    def _drop(self, key: str) -> None:
+        self.changes[key] = None
+        self._skip(key, "")
+
+    def _skip(self, place: str, reason: str) -> None:
+        if not reason:
+            if place in self.skipped:
+                self.skipped = self.skipped.delete(place)
+        elif place in self.skipped or len(self.skipped) < MAX_SKIPPED:
+            self.skipped = self.skipped.set(place[:1000], reason[:1000])
+        else:
+            self.skipped_beyond += 1
+
+
+def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -> Source:
+    """Let the guard look at a batch: what it holds is taken out of `heard.changes` and into `source.held`."""
+    going, coming, asked_for = [], 0, 0
+    for key, record in heard.changes.items():
+        before = source.passes(key)
+        after = isinstance(record, Instance) and record.health is Health.PASSING
+        if before and not after:
+            going.append(key)
+            asked_for += key in heard.explicit
+        coming += after and not before
+    passing = source.passing + coming - len(going)
+    window = shifted(source.window, -asked_for)
+    held = source.held
+    if limits and going and is_mass_removal(window, now, passing, limits):
+        held = held.update(
+            {
+                key: Held(_instance_or_none(heard.changes.pop(key)), now + limits.hold_for)
+                for key in going
+                if key not in heard.explicit
+            }
+        )
+    held = _still_held(held, source, heard.changes)
+    if limits and (window or heard.is_synced):
+        window = remembered(window, now, passing, limits)
+    return msgspec.structs.replace(source, held=held, passing=passing, window=window)
+
+
+def _still_held(held: Map[str, Held], source: Source, changes: dict[str, Record | None]) -> Map[str, Held]:
+    """What stays held after a batch: a key that passes again is free, another change of it only waits."""
+    for key in [key for key in changes if key in source.held] if len(changes) < len(source.held) else list(source.held):
+        if key not in changes:
+            continue
+        record = _instance_or_none(changes[key])
+        if record is not None and record.health is Health.PASSING:
+            held = held.delete(key)
+        else:
+            del changes[key]
+            held = held.set(key, Held(record, held[key].until))
+    return held
+
+
+def _instance_or_none(record: Record | None) -> Instance | None:
+    return record if isinstance(record, Instance) else None
+
+
+def _released(catalog: Catalog, source: Source, keys: Sequence[str]) -> Generator[None, None, Folded]:
+    changes: dict[str, Record | None] = {key: source.held[key].pending for key in keys}
+    held = source.held
+    for key in keys:
+        held = held.delete(key)
+    return (yield from _indexed(catalog, msgspec.structs.replace(source, held=held), changes))
+
+
+# ------------------------------------------------------------------------------------------------ indexing
+
+
+def _indexed(catalog: Catalog, source: Source, changes: Mapping[str, Record | None]) -> Generator[None, None, Folded]:
+    """Bring both indexes to the new state of each key."""
+    touched: dict[str, _Touched] = {}
+
+    def entry_of(service: str) -> _Touched:
+        if service not in touched:
+            touched[service] = _Touched(catalog.entries.get(service))
+        return touched[service]
+
+    def touch(
+        index: MapMutation[str, R], place: Place, new: R | None, part: Callable[[_Touched], MapMutation[Place, R]]
+    ) -> None:
+        """Change one key in the index by source, and in the services that it leaves and enters."""
+        old = index.get(place[1])
+        if old == new:
+            return
+        if old is not None and (new is None or new.service != old.service):
+            part(entry_of(old.service)).pop(place, None)
+        if new is None:
+            index.pop(place[1], None)
+            return
+        index[place[1]] = new
+        part(entry_of(new.service))[place] = new
+
+    with source.instances.mutate() as instances, source.services.mutate() as services:
+        for index, (key, record) in enumerate(changes.items()):
+            place = (source.name, key)
+            touch(instances, place, _instance_or_none(record), _instances_of)
+            touch(services, place, record if isinstance(record, Service) else None, _records_of)
+            if index % PAUSE_EVERY == PAUSE_EVERY - 1:
+                yield
+        instances_now, services_now = instances.finish(), services.finish()
+    source = msgspec.structs.replace(source, instances=instances_now, services=services_now)
+    number = catalog.number + 1
+    with catalog.entries.mutate() as entries:
+        for index, (service, change) in enumerate(touched.items()):
+            change.finish(service, entries, number)
+            if index % PAUSE_EVERY == PAUSE_EVERY - 1:
+                yield
+        entries_now = entries.finish()
+    return Folded(_next(catalog, source, entries_now if touched else None), frozenset(touched))
+
+
+class _Touched:
+    """A service's entry while a batch changes it."""
+
+    def __init__(self, entry: Entry | None) -> None:
+        self.instances: MapMutation[Place, Instance] = (entry.instances if entry else Map()).mutate()
+        self.records: MapMutation[Place, Service] = (entry.records if entry else Map()).mutate()
+
+    def finish(self, service: str, entries: MapMutation[str, Entry], number: int) -> None:
+        """Put the entry back; without any record the service is gone."""
+        instances, records = self.instances.finish(), self.records.finish()
+        if not instances and not records:
+            entries.pop(service, None)
+            return
+        namespace, _, name = service.partition("/")
+        entries[service] = Entry(namespace=namespace, name=name, instances=instances, records=records, changed=number)
+
+
+def _instances_of(touched: _Touched) -> MapMutation[Place, Instance]:
+    return touched.instances
+
+
+def _records_of(touched: _Touched) -> MapMutation[Place, Service]:
+    return touched.records
+
+
+def _next(catalog: Catalog, source: Source, entries: Map[str, Entry] | None = None) -> Catalog:
+    """The catalog with a source's new state. That it was heard again is no new revision; anything else is."""
+    before = catalog.sources[source.name]
+    same = entries is None and _shown(before) == _shown(source)
+    return msgspec.structs.replace(
+        catalog,
+        number=catalog.number if same else catalog.number + 1,
+        sources=catalog.sources.set(source.name, source),
+        entries=catalog.entries if entries is None else entries,
+    )
+
+
+def _shown(source: Source) -> tuple[object, ...]:
+    return source.standing, source.error, id(source.skipped), source.skipped_beyond, id(source.held)
+
+
+def _finished(generator: Generator[None, None, Folded]) -> Folded:
+    """Run it to its end."""
+    result: list[Folded] = []
+
+    def through() -> Generator[None, None, None]:
+        result.append((yield from generator))
+
+    for _ in through():
+        pass
+    return result[0]
