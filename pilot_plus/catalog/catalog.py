@@ -43,6 +43,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """When it came to stand so."""
     heard: float | None = None
     """When it last said anything; None if never."""
+    drained: bool = False
+    """Its instances are drained, because it has been lost for so long."""
     error: str = ""
     """Why it is lost, or could not be reached yet."""
     instances: Map[str, Instance] = Map()

@@ -58,6 +58,7 @@ def steps(
         standing=Standing.SYNCED if heard.is_synced else source.standing,
         since=now if heard.is_synced and source.standing is not Standing.SYNCED else source.since,
         error="" if heard.is_synced else source.error,
+        drained=source.drained and not heard.is_synced,
         skipped=heard.skipped,
         skipped_beyond=heard.skipped_beyond,
     )
@@ -102,13 +103,13 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
         source = msgspec.structs.replace(source, held=Map(), passing=0)
         gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
         return _finished(_indexed(catalog, source, gone))
-    if rules.drain_after is not None and lost_for >= rules.drain_after:
+    if rules.drain_after is not None and lost_for >= rules.drain_after and not source.drained:
         drained: dict[str, Record | None] = {
             key: msgspec.structs.replace(instance, health=Health.DRAINING)
             for key, instance in source.instances.items()
             if instance.health in (Health.PASSING, Health.WARNING)
         }
-        return _finished(_indexed(catalog, source, drained)) if drained else None
+        return _finished(_indexed(catalog, msgspec.structs.replace(source, drained=True, passing=0), drained))
     return None
 
 
@@ -116,7 +117,8 @@ def next_tick(source: Source, rules: Rules) -> float | None:
     """When `tick` next has something to do (monotonic seconds); None if never."""
     times = [held.until for held in source.held.values()]
     if source.is_stale and source.instances:
-        times += [source.since + after for after in (rules.drain_after, rules.drop_after) if after is not None]
+        limits = (None if source.drained else rules.drain_after, rules.drop_after)
+        times += [source.since + after for after in limits if after is not None]
     return min(times, default=None)
 
 
