@@ -86,6 +86,7 @@ class Process:
     def pause(self) -> None:
         """Freeze it with SIGSTOP: its connections stay open and nobody answers."""
         self._signal(signal.SIGSTOP)
+        _await_state("TZ", _family(self.pid) if self.is_running else [])
 
     def resume(self) -> None:
         """Let a frozen process go on."""
@@ -131,6 +132,7 @@ class Process:
             return False
 
     def _signal(self, number: signal.Signals) -> None:
+        # Parents first: a frozen one starts nothing new.
         for pid in _family(self.pid) if self.is_running else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -148,7 +150,7 @@ class Process:
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._child.wait()
-        _await_gone(family)
+        _await_state("Z", family)  # a database's helpers leave a moment after their parent
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -230,10 +232,10 @@ def _family(pid: int) -> list[int]:
     return family
 
 
-def _await_gone(pids: Sequence[int]) -> None:
-    """Wait until none of them runs: a database's helpers leave a moment after their parent."""
+def _await_state(letters: str, pids: Sequence[int]) -> None:
+    """Wait until each of them is in one of these states (T stopped, Z dead) or gone."""
     deadline = time.monotonic() + _GRACE
-    while any((state := _stat(pid)) and state[0] != "Z" for pid in pids) and time.monotonic() < deadline:
+    while any((stat := _stat(pid)) and stat[0] not in letters for pid in pids) and time.monotonic() < deadline:
         time.sleep(_POLL)
 
 
