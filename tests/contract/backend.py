@@ -53,8 +53,9 @@ class Backend(Protocol):
         """What the server itself says that it holds now, read natively (not from memory of what was written)."""
         ...
 
-    async def write_garbage(self) -> str:
-        """Write a record where instances lie that can't be decoded; return a part of the place that `Skipped` names."""
+    async def write_garbage(self) -> str | None:
+        """Write a record where instances lie that can't be decoded; return a part of the place that
+        `Skipped` names; None where garbage can't get in."""
         ...
 
     async def remove_garbage(self) -> None:
