@@ -40,7 +40,9 @@ class Store:
         self.records: dict[str, _Record] = {}
         self.watches: set[_Watch] = set()
         self.down: str = ""
-        """Why nobody can connect or go on watching, if so."""
+        """Why nobody can connect, if so."""
+        self.breaks = 0
+        """How often all watches have been lost."""
 
     def write(self, *records: Instance | Service) -> None:
         """Create or replace records, as somebody else than the hub would."""
@@ -55,6 +57,7 @@ class Store:
     def fail(self, reason: str) -> None:
         """Lose every watch, and refuse new ones until `heal`."""
         self.down = reason
+        self.breaks += 1
         for watch in self.watches:
             watch.changed.set()
 
@@ -115,6 +118,7 @@ class Memory:
     async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole truth, then every change."""
         held, watch = self._store, _Watch()
+        breaks = held.breaks
         held.watches.add(watch)
         try:
             held.expire()
@@ -127,8 +131,8 @@ class Memory:
                     yield Alive()
                     continue
                 watch.changed.clear()
-                if held.down:
-                    raise SourceLost(held.down)
+                if held.breaks != breaks:
+                    raise SourceLost(held.down or "the store was lost for a moment")
                 updates, watch.pending = watch.pending, {}
                 for update in updates.values():
                     yield update

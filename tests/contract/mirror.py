@@ -34,7 +34,7 @@ class Mirror:
                 self.skipped = {}
             case Put(record=Instance() as record):
                 self.instances[record.key] = record
-            case Put(record=record):
+            case Put(record=Service() as record):
                 self.services[record.key] = record
             case Drop(key=key):
                 self.instances.pop(key, None)
