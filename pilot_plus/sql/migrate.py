@@ -1,0 +1,60 @@
+"""Brings a database to the shape that this version needs: Alembic's revisions, run under a lock when it is opened."""
+
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pilot_plus.sql.store import Store
+
+
+class Migrations(msgspec.Struct, frozen=True):
+    """The revisions of one owner of tables; several owners share a database, each with a table for its version."""
+
+    folder: Path
+    """Holds `versions/`."""
+    version_table: str
+    head: str
+    """The newest revision: a database that is there already is left alone without loading Alembic."""
+    turn: int
+    """Copies of the hub that start at once take turns here."""
+
+
+async def migrate(store: Store, migrations: Migrations) -> None:
+    """Bring the database up to `head`; all of it happens, or nothing.
+
+    Raises:
+        OSError: the database can't be changed, or was made by a newer version.
+    """
+    async with store.writing(migrations.turn) as connection:
+        if await _version(connection, migrations) != migrations.head:
+            await connection.run_sync(_upgrade, migrations)
+
+
+async def _version(connection: AsyncConnection, migrations: Migrations) -> str | None:
+    if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(migrations.version_table)):
+        return None
+    table = sa.table(migrations.version_table, sa.column("version_num"))
+    return (await connection.execute(sa.select(table.c.version_num))).scalar()
+
+
+def _upgrade(connection: sa.Connection, migrations: Migrations) -> None:
+    # Alembic costs a tenth of a second to import, and is needed once in a database's life.
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext, RevisionStep  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    script = ScriptDirectory(str(migrations.folder))
+
+    def steps(revision: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
+        return script._upgrade_revs("head", revision)  # type: ignore[arg-type]  # noqa: SLF001 - as Alembic's own `upgrade` command does
+
+    with EnvironmentContext(Config(), script, fn=steps) as environment:
+        environment.configure(connection=connection, version_table=migrations.version_table)
+        try:
+            environment.run_migrations()
+        except CommandError as error:
+            raise OSError(f"its tables were made by a newer version than this one: {error}") from error
