@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from devservers.cache import MissingServer, cache_folder, is_complete
@@ -59,14 +58,6 @@ class Part:
         )
         return f"install {' '.join(self.packages)}{programs}"
 
-    def environment(self, file: Path) -> dict[str, str]:
-        """Return what a program needs in its environment to find the libraries that came with it."""
-        folders = library_folders(self.item) if file.is_relative_to(self.item) else []
-        if not folders:
-            return {}
-        inherited = os.environ.get("LD_LIBRARY_PATH")
-        return {"LD_LIBRARY_PATH": ":".join([*map(str, folders), *([inherited] if inherited else [])])}
-
     def _look_for(self, file: str) -> Path | None:
         return next((path for path in self._candidates(file) if path.is_file()), None)
 
@@ -86,15 +77,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that was found, and the environment that it needs."""
+    """A program that was found, and the unpacked root that it came with, if it came from the cache."""
 
-    part: Part
     path: Path
+    root: Path | None
 
-    @cached_property
+    @property
     def environment(self) -> Mapping[str, str]:
-        """Our own environment and what the program needs besides."""
-        return {**os.environ, **self.part.environment(self.path)}
+        """Our own environment, and where the program finds the libraries that came with it."""
+        folders = library_folders(self.root) if self.root else []
+        if not folders:
+            return os.environ
+        inherited = os.environ.get("LD_LIBRARY_PATH")
+        return {**os.environ, "LD_LIBRARY_PATH": ":".join([*map(str, folders), *([inherited] if inherited else [])])}
 
 
 ZOOKEEPER_JARS = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "metrics-core", "snappy-java")
@@ -132,7 +127,8 @@ PARTS = (ETCD, CONSUL, JAVA, JARS, POSTGRES, ENVOY)
 
 def tool(part: Part, program: str | None = None) -> Tool:
     """Find a program of a part (its first by default)."""
-    return Tool(part, part.find(program or part.wanted[0]))
+    path = part.find(program or part.wanted[0])
+    return Tool(path, part.item if path.is_relative_to(part.item) else None)
 
 
 def classpath(*groups: tuple[str, ...]) -> str:

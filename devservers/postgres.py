@@ -1,5 +1,6 @@
 """PostgreSQL: one cluster on loopback that trusts everybody and syncs nothing to disk."""
 
+import functools
 import os
 import pwd
 import shutil
@@ -9,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devservers.cache import filling, is_complete, locked
+from devservers.debian import library_folders
 from devservers.network import HOST
 from devservers.parts import POSTGRES, Tool, tool
-from devservers.process import Server
+from devservers.process import Server, StartFailed
 from devservers.scratch import scratch_folder
 
 _USER = "pilot"
@@ -64,7 +66,7 @@ class Postgres(Server):
 
     def _command(self) -> list[str]:
         settings = [f"--{key}={value}" for key, value in {**self._settings, "port": str(self.port)}.items()]
-        return [*_without_root(_programs()), str(_programs() / "postgres"), "-D", str(self.data), *settings]
+        return [*_without_root(), str(_programs() / "postgres"), "-D", str(self.data), *settings]
 
     def _environment(self) -> Mapping[str, str]:
         return _postgres().environment
@@ -74,8 +76,18 @@ class Postgres(Server):
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
 
+@functools.cache
 def _postgres() -> Tool:
-    return tool(POSTGRES)
+    """Find PostgreSQL, and make it reachable for the account that it runs as."""
+    found = tool(POSTGRES)
+    if _account() is None or found.root is None or _is_open_to_all(found.path):
+        return found
+    root = scratch_folder("postgres-programs")  # the cache lies in root's own home, where nobody else may pass
+    root.chmod(0o755)
+    for folder in (Path("usr/lib/postgresql"), Path("usr/share/postgresql"), *library_folders(POSTGRES.item)):
+        inside = folder.relative_to(POSTGRES.item) if folder.is_absolute() else folder
+        shutil.copytree(POSTGRES.item / inside, root / inside, symlinks=True)
+    return Tool(root / found.path.relative_to(POSTGRES.item), root)
 
 
 def _programs() -> Path:
@@ -90,22 +102,16 @@ def _account() -> pwd.struct_passwd | None:
     return accounts.get("postgres") or accounts["nobody"]
 
 
-def _without_root(programs: Path) -> Sequence[str]:
+def _without_root() -> Sequence[str]:
     account = _account()
     if account is None:
         return []
-    command = ["setpriv", "--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
-    if not _open_to_all(programs):  # a cache in root's home: keep the right to pass through, and nothing else
-        command += [
-            "--inh-caps=-all,+dac_override",
-            "--ambient-caps=-all,+dac_override",
-            "--bounding-set=-all,+dac_override",
-        ]
-    return [*command, "--pdeathsig", "KILL", "--"]
+    identity = ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
+    return ["setpriv", *identity, "--pdeathsig", "KILL", "--"]  # the leash does not outlive a change of user
 
 
-def _open_to_all(folder: Path) -> bool:
-    return all(step.stat().st_mode & 0o001 for step in (folder, *folder.parents))
+def _is_open_to_all(file: Path) -> bool:
+    return all(step.stat().st_mode & 0o001 for step in (file, *file.parents))
 
 
 def _give_away(folder: Path) -> None:
@@ -117,25 +123,26 @@ def _give_away(folder: Path) -> None:
 
 def _template() -> Path:
     """Return a fresh cluster to copy, made once by `initdb`, which takes longer than everything else."""
-    programs = _programs()
-    recipe = f"2 {programs} {(programs / 'initdb').stat().st_mtime_ns}"
+    initdb = tool(POSTGRES).path.resolve()
+    recipe = f"{_USER} {initdb} {initdb.stat().st_mtime_ns}"
     with locked() as cache:
         item = cache / "postgres-template"
         if not is_complete(item, recipe):
             with filling(item, recipe) as fresh:
-                _make_cluster(programs, fresh / "data")
+                _make_cluster(fresh / "data")
         return item / "data"
 
 
-def _make_cluster(programs: Path, into: Path) -> None:
+def _make_cluster(into: Path) -> None:
     work = scratch_folder("initdb")
     _give_away(work)
     options = ["-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-    command = [*_without_root(programs), str(programs / "initdb"), "-D", str(work / "data"), *options]
+    command = [*_without_root(), str(_programs() / "initdb"), "-D", str(work / "data"), *options]
     try:
-        subprocess.run(
-            command, env=_postgres().environment, cwd=work, check=True, stdout=subprocess.DEVNULL, timeout=120
-        )
+        environment = _postgres().environment
+        subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, timeout=120, check=True)
         shutil.copytree(work / "data", into, symlinks=True)
+    except subprocess.CalledProcessError as error:
+        raise StartFailed(f"initdb failed: {error.stderr}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -77,9 +77,9 @@ def etcd_read(server: Server) -> str | None:
     return server.get("/value")
 
 
-def query(server: Server, statement: str) -> str | None:
+def query(url: str, statement: str) -> str | None:
     async def ask() -> str | None:
-        connection = await asyncpg.connect(server.url)
+        connection = await asyncpg.connect(url)
         try:
             found = await connection.fetchval(statement)
             return None if found is None else str(found)
@@ -90,12 +90,12 @@ def query(server: Server, statement: str) -> str | None:
 
 
 def postgres_write(server: Server, value: str) -> None:
-    query(server, f"CREATE TABLE kept AS SELECT '{value}' AS value")
+    query(server.url, f"CREATE TABLE kept AS SELECT '{value}' AS value")
 
 
 def postgres_read(server: Server) -> str | None:
-    there = query(server, "SELECT to_regclass('kept')::text")
-    return query(server, "SELECT value FROM kept") if there else None
+    there = query(server.url, "SELECT to_regclass('kept')::text")
+    return query(server.url, "SELECT value FROM kept") if there else None
 
 
 KINDS = {
@@ -201,4 +201,5 @@ def test_envoy_runs_a_bootstrap_and_shows_its_statistics() -> None:
 
 def test_a_fresh_database_is_empty_and_its_own(postgres: Postgres) -> None:
     first, second = postgres.fresh_database(), postgres.fresh_database()
-    assert first != second
+    query(first, "CREATE TABLE kept AS SELECT 1")
+    assert query(second, "SELECT to_regclass('kept')::text") is None
