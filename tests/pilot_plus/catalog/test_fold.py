@@ -291,3 +291,10 @@ def test_with_a_guard_everything_true_is_shown_and_release_gives_the_truth(steps
     assert {key: one.weight for key, one in end.sources["zk"].instances.items()} == {
         key: one.weight for key, one in truth.items()
     }
+
+
+def test_the_window_begins_with_the_first_list_so_what_came_later_may_go_again():
+    at = folded(Reset()).catalog
+    at = folded(*(Put(one) for one in TEN), at=at, now=1.0).catalog
+    after = folded(*(Drop(one.key) for one in TEN), at=at, now=2.0)
+    assert len(after.catalog.sources["zk"].held) == 0
