@@ -1,0 +1,108 @@
+"""etcd as a registry: the source."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
+from registries.etcd import wire_pb2 as wire
+from registries.etcd.client import Client, open_client
+from registries.etcd.following import PUT, Following, follow
+from registries.etcd.listing import pages
+from registries.etcd.progress import Position, Witness, is_same_history, position_of, reading_of, seen_put
+from registries.etcd.ranges import union
+from registries.etcd.records import Records
+from registries.etcd.settings import SEVERAL, Settings
+
+CHUNK: Final = 500
+"""Records that are decoded without a pause for others in this event loop."""
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator["Etcd"]:
+    """Open an etcd.
+
+    Raises:
+        SourceLost: no endpoint answers, or none lets us in.
+    """
+    first = union(layout.root for layout in settings.known_layouts)[0]
+    probe = wire.RangeRequest(key=first.start, range_end=first.end, limit=1, keys_only=True)
+    async with open_client(settings, probe) as client:
+        yield Etcd(client, settings)
+
+
+class Etcd:
+    """An open etcd."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._layouts = settings.known_layouts
+        self._ranges = union(layout.root for layout in self._layouts)
+        self._reading = reading_of(self._layouts)
+        self._can_resume = not any(layout.name in SEVERAL for layout in self._layouts)
+
+    def __repr__(self) -> str:
+        return f"<Etcd by {self._client!r}>"
+
+    async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
+        """Say the truth, then every change."""
+        position = await self._resumed(after) if after else None
+        if position is None:
+            position, records, opening = await self._listed()
+        else:
+            records, opening = Records(self._layouts, past_is_known=False), [Resumed()]
+        async with follow(self._client, self._ranges, position, self._settings.silence) as following:
+            for update in opening:
+                yield update
+            opening.clear()  # the whole truth need not stay in memory here
+            yield self._alive(following)
+            while True:
+                events = await following.next()
+                for at, event in enumerate(events, 1):
+                    kv = event.kv
+                    changes = records.put(kv.key, kv.value) if event.type == PUT else records.delete(kv.key)
+                    for update in changes:
+                        yield update
+                    if at % CHUNK == 0:
+                        await asyncio.sleep(0)
+                if not events:
+                    yield self._alive(following)
+
+    def _alive(self, following: Following) -> Alive:
+        return Alive(following.position.text() if self._can_resume else "")
+
+    async def _resumed(self, after: str) -> Position | None:
+        """Where to go on from; None where nothing proves that we know all up to there."""
+        position = position_of(after)
+        if position is None or not self._can_resume or position.reading != self._reading:
+            return None
+        if len(position.revisions) != len(self._ranges):
+            return None
+        return position if await is_same_history(self._client, self._ranges, position) else None
+
+    async def _listed(self) -> tuple[Position, Records, list[Update]]:
+        """The whole truth, what is known of it from now on, and where it stands."""
+        records = Records(self._layouts)
+        found: list[Instance | Service] = []
+        skips: list[Skipped] = []
+        witness: Witness | None = None
+        header = wire.Header()
+        async with aclosing(pages(self._client, self._ranges, self._settings.page)) as all_pages:
+            async for page in all_pages:
+                if not header.revision:
+                    header.CopyFrom(page.header)
+                for at, kv in enumerate(page.kvs, 1):
+                    records.take(kv.key, kv.value, found, skips)
+                    if at % CHUNK == 0:
+                        await asyncio.sleep(0)
+                if page.kvs:
+                    witness = seen_put(page.kvs[-1].key, page.kvs[-1].mod_revision, page.kvs[-1].value)
+        position = Position(header.cluster_id, self._reading, (header.revision,) * len(self._ranges), witness)
+        return position, records, [_reset(found), *skips]
+
+
+def _reset(found: list[Instance | Service]) -> Reset:
+    services = [record for record in found if isinstance(record, Service)]
+    return Reset(services, [record for record in found if isinstance(record, Instance)])
