@@ -1,0 +1,41 @@
+"""Consul: services of its catalog with their health, by blocking queries.
+
+`watch` says what the source does, `sink` what is written and how its ownership is proved; `agent` is the only module
+that speaks HTTP; `decode` and `encode`, `truth`, `attention`, `checks` and `pace` are pure.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pilot_plus.model import Update
+from registries.consul.agent import Agent, open_agent
+from registries.consul.background import Background, background
+from registries.consul.rights import Control, access_control
+from registries.consul.settings import Settings
+from registries.consul.watch import Watch
+
+__all__ = ["Consul", "Settings", "connect"]
+
+
+class Consul:
+    """A connected Consul."""
+
+    def __init__(self, agent: Agent, control: Control, tasks: Background) -> None:
+        self._agent = agent
+        self._control = control
+        self._tasks = tasks
+
+    def watch(self, after: str | None = None) -> AsyncIterator[Update]:
+        """Say the whole catalog, then every change. It never resumes."""
+        return Watch(self._agent, self._control, self._tasks).updates()
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Consul]:
+    """Open a Consul.
+
+    Raises:
+        SourceLost: it can't be reached, has no leader, or refuses the token.
+    """
+    async with open_agent(settings) as agent, background() as tasks:
+        yield Consul(agent, await access_control(agent), tasks)

@@ -1,0 +1,97 @@
+"""What Consul has no field for, in the `Meta` of the records that we write.
+
+`pilot-plus-id` stands in each of them; the others only where Consul's own fields don't say it exactly:
+
+    pilot-plus-id       orders-1
+    pilot-plus-ports    http:8080:http,admin:9090:http     Consul holds one port, without a name
+    pilot-plus-weight   150                                Consul counts in whole ordinary instances
+    pilot-plus-place    eu|eu-1|rack-7                     region, az, subzone
+    pilot-plus-lease    15                                 seconds
+    pilot-plus-added    protocol,secure                    what stands in Meta for other readers, and is none of ours
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from pilot_plus.model import ORDINARY_WEIGHT, Instance, Locality, Port
+
+ID: Final = "pilot-plus-id"
+PORTS: Final = "pilot-plus-ports"
+WEIGHT: Final = "pilot-plus-weight"
+PLACE: Final = "pilot-plus-place"
+LEASE: Final = "pilot-plus-lease"
+ADDED: Final = "pilot-plus-added"
+NAMES: Final = frozenset((ID, PORTS, WEIGHT, PLACE, LEASE, ADDED))
+_SAFE: Final = " !$&'()*+;=@/?#[]{}<>~."
+
+
+class Extras(msgspec.Struct, frozen=True):
+    """What such a record says beside Consul's own fields."""
+
+    id: str = ""
+    ports: tuple[Port, ...] = ()
+    weight: int | None = None
+    locality: Locality | None = None
+    lease: float = 0.0
+
+
+def coarse(weight: int) -> int:
+    """Our weight on Consul's scale, where 1 is one ordinary instance and the least."""
+    return min(max((weight + ORDINARY_WEIGHT // 2) // ORDINARY_WEIGHT, 1), 65_535)
+
+
+def put_in(copy: Instance) -> dict[str, str]:
+    """What has to stand in `Meta` for `taken_out` to tell."""
+    extras = {ID: copy.id}
+    port = copy.ports[0]
+    if len(copy.ports) > 1 or port.name != port.protocol:
+        extras[PORTS] = ",".join(f"{_quoted(p.name)}:{p.number}:{_quoted(p.protocol)}" for p in copy.ports)
+    if coarse(copy.weight) * ORDINARY_WEIGHT != copy.weight:
+        extras[WEIGHT] = str(copy.weight)
+    place = copy.locality
+    extras[PLACE] = "|".join(_quoted(part) for part in (place.region, place.az, place.subzone))
+    if copy.lease:
+        extras[LEASE] = f"{copy.lease:g}"
+    return extras
+
+
+def taken_out(metadata: Mapping[str, str]) -> tuple[dict[str, str], Extras]:
+    """Metadata without them, and what they say; a record that is none of ours says nothing here.
+
+    Raises:
+        ValueError: one is damaged.
+    """
+    if ID not in metadata:
+        return dict(metadata), Extras()
+    added = frozenset(metadata.get(ADDED, "").split(","))
+    plain = {name: value for name, value in metadata.items() if name not in NAMES and name not in added}
+    try:
+        extras = Extras(
+            id=metadata[ID],
+            ports=tuple(_port(text) for text in metadata.get(PORTS, "").split(",") if text),
+            weight=int(metadata[WEIGHT]) if WEIGHT in metadata else None,
+            locality=_place(metadata[PLACE]) if PLACE in metadata else None,
+            lease=float(metadata.get(LEASE, 0)),
+        )
+    except ValueError as error:
+        raise ValueError(f"a pilot-plus-… entry of Meta is damaged: {str(error)[:200]}") from error
+    if not 0 <= extras.lease < 1e9:
+        raise ValueError(f"{LEASE} {metadata[LEASE][:40]!r} is no number of seconds")
+    return plain, extras
+
+
+def _port(text: str) -> Port:
+    name, number, protocol = text.split(":")
+    return Port(unquote(name), int(number), unquote(protocol))
+
+
+def _place(text: str) -> Locality:
+    region, az, subzone = text.split("|")
+    return Locality(unquote(region), unquote(az), unquote(subzone))
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe=_SAFE)

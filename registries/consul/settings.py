@@ -1,0 +1,72 @@
+"""What a configuration says of a Consul."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pilot_plus.model import UNKNOWN_PROTOCOL
+from pilot_plus.quantities import seconds_of
+from registries.tls import Tls
+
+OTHERS: Final = 8
+"""Connections that never wait long: the list, the checks, and what is read or written at once."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `settings` of a registry of the kind `consul`."""
+
+    url: str = "http://127.0.0.1:8500"
+    """The HTTP API of an agent or a server: `http://…` or `https://…`."""
+    token: str = ""
+    """The ACL token. To read it needs `service_prefix "" {policy = "read"}` and `node_prefix "" {policy = "read"}`."""
+    datacenter: str = ""
+    """The datacenter that is asked; left out, the agent's own."""
+    tls: Tls = Tls()
+    """For `https`."""
+    connections: int = 150
+    """The most connections held at once. One long poll needs one, and Consul closes what exceeds its own limit of 200
+    for a client (`limits.http_max_conns_per_client`). Services beyond it are swept: see `docs/registries/consul.md`."""
+    wait: str = "60s"
+    """How long a blocking query waits; at most 60s, since Consul answers an index from before a reset only after it."""
+    protocol: str = UNKNOWN_PROTOCOL
+    """What instances speak whose `Meta` names no `protocol`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't work.
+
+        Raises:
+            ValueError: the key and the remedy.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("url: expected http://HOST:PORT or https://HOST:PORT")
+        if "@" in parts.netloc:
+            raise ValueError("url: holds a user or a password: put the ACL token into `token`")
+        if self.tls != Tls() and parts.scheme != "https":
+            raise ValueError("tls: is set, but url does not begin with https://")
+        if not self.token.isprintable():
+            raise ValueError("token: holds a line break or a control character")
+        if not OTHERS + 2 <= self.connections <= 100_000:
+            raise ValueError(f"connections: expected {OTHERS + 2} to 100000, found {self.connections}")
+        if not 1 <= self.wait_s <= 60:
+            raise ValueError(f"wait: expected 1s to 60s, found {self.wait}")
+        if not self.protocol.isprintable() or not self.protocol:
+            raise ValueError("protocol: expected a name like http, grpc or tcp")
+
+    @property
+    def wait_s(self) -> float:
+        """`wait` in seconds."""
+        try:
+            return seconds_of(self.wait)
+        except ValueError as error:
+            raise ValueError(f"wait: {error}") from error
+
+    @property
+    def polls(self) -> int:
+        """How many services can have a long poll of their own."""
+        return self.connections - OTHERS
+
+    def __repr__(self) -> str:
+        """The settings without the secret."""
+        return f"Settings(url={self.url!r}, datacenter={self.datacenter!r}, token={'***' if self.token else ''!r})"
