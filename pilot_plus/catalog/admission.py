@@ -1,6 +1,7 @@
 """Admission: what becomes of a registry's record before it enters the catalog, and which records don't."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -13,6 +14,12 @@ from pilot_plus.quantities import Address, matches
 
 RESERVED_NAMESPACE: Final = "pilot-plus"
 """Edges live here; only authenticated edges and peers write it."""
+
+
+_ORDINARY: Final = re.compile(
+    r"(?!127\.|169\.254\.)([1-9]\d?|1\d\d|2[01]\d|22[0-3])(\.(0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])){3}"
+)
+"""IPv4 unicast addresses that are in no special range: nearly all there are, told without parsing them."""
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +37,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     cidrs: tuple[str, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     loopback_is_fine: bool = True
+    own_hosts: frozenset[str] = frozenset()
     own_listeners: frozenset[tuple[str, int]] = frozenset()
     writes_reserved: bool = False
 
@@ -71,8 +79,11 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         return namespace, name
 
     def _check_address(self, found: Instance) -> None:
-        if reason := _unfit_address(found.address, self.cidrs, self.loopback_is_fine):
+        is_ordinary = not self.cidrs and _ORDINARY.fullmatch(found.address)
+        if not is_ordinary and (reason := _unfit_address(found.address, self.cidrs, self.loopback_is_fine)):
             raise ValueError(reason)
+        if not self.ports and found.address not in self.own_hosts:
+            return
         for port in found.ports:
             if (found.address, port.number) in self.own_listeners:
                 raise ValueError(f"{found.address}:{port.number} is one of the hub's own listeners")
@@ -94,6 +105,7 @@ def admission_of(config: Config, registry: RegistrySection) -> Admission:
         cidrs=registry.accept.cidrs,
         ports=tuple(_port_range(text) for text in registry.accept.ports),
         loopback_is_fine=listens_only_on_loopback(listeners),
+        own_hosts=frozenset(address.host for address in listeners),
         own_listeners=frozenset((address.host, address.port) for address in listeners),
     )
 

@@ -278,7 +278,8 @@ def _indexed(catalog: Catalog, source: Source, changes: Mapping[str, Record | No
         for index, (key, record) in enumerate(changes.items()):
             place = (source.name, key)
             touch(instances, place, _instance_or_none(record), _instances_of)
-            touch(services, place, record if isinstance(record, Service) else None, _records_of)
+            if source.services or isinstance(record, Service):
+                touch(services, place, record if isinstance(record, Service) else None, _records_of)
             if index % PAUSE_EVERY == PAUSE_EVERY - 1:
                 yield
         instances_now, services_now = instances.finish(), services.finish()
