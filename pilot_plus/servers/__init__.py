@@ -1,0 +1,1 @@
+"""Servers: thin shells over the network, around what `pilot_plus.views` answers."""

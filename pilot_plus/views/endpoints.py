@@ -1,0 +1,104 @@
+"""Endpoints: the instances of a service as callers may count them, where several records mean the same one.
+
+Records of one service with equal address and port are one endpoint. It is shown by the record that can be trusted
+most: one of a source that is in step before a stale or held one, an original before a copy, and then in the order in
+which the configuration names the registries. Clusters need not share a network, so addresses of different clusters
+are never the same.
+
+    zk      10.1.0.7:20880   stale       ─┐
+    consul  10.1.0.7:20880   copy of zk  ─┴─▶ one endpoint, shown by consul's record, recorded in consul and zk
+    consul  10.1.0.8:20880               ───▶ another one
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from pilot_plus.catalog import Catalog, Entry, Place
+from pilot_plus.config import Config
+from pilot_plus.model import Instance
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """What the views need to know of our cluster's configuration."""
+
+    cluster: str
+    domain: str = "mesh"
+    order: Mapping[str, int] = {}
+    """The place of each registry in the configuration."""
+    hold_for: Mapping[str, float] = {}
+    """For how long each registry's guard holds (seconds)."""
+
+
+def home_of(config: Config) -> Home:
+    """Our cluster, as configured."""
+    return Home(
+        cluster=config.cluster,
+        domain=config.mesh.domain,
+        order={registry.name: index for index, registry in enumerate(config.registries)},
+        hold_for={registry.name: registry.guard.hold_for for registry in config.registries},
+    )
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One endpoint: the record that shows it, and the other records of it."""
+
+    place: Place
+    instance: Instance
+    is_stale: bool
+    """Its source is not in step, or a guard holds it."""
+    is_held: bool
+    others: tuple[Place, ...] = ()
+    """In falling order of trust."""
+
+
+_Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
+
+
+def endpoints_of(catalog: Catalog, entry: Entry, home: Home) -> list[Endpoint]:
+    """The endpoints of a service, in an order that stays."""
+    groups: dict[_Identity, list[Place]] = {}
+    for place, instance in entry.instances.items():
+        groups.setdefault(_identity_of(instance), []).append(place)
+    found = [_endpoint_of(catalog, entry, home, places) for places in groups.values()]
+    found.sort(key=lambda endpoint: (endpoint.instance.id, endpoint.place))
+    return found
+
+
+def _identity_of(instance: Instance) -> _Identity:
+    numbers = tuple(port.number for port in instance.ports)
+    return instance.zone.partition("/")[0], instance.address, numbers if len(numbers) < 2 else tuple(sorted(numbers))
+
+
+def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]) -> Endpoint:
+    if len(places) > 1:
+        places.sort(key=lambda place: _distrust(catalog, home, place, entry.instances[place]))
+    first = places[0]
+    is_held = catalog.is_held(first)
+    is_stale = is_held or catalog.source_of(first).is_stale
+    return Endpoint(first, entry.instances[first], is_stale, is_held, tuple(places[1:]))
+
+
+def _distrust(catalog: Catalog, home: Home, place: Place, instance: Instance) -> tuple[bool, bool, bool, int, Place]:
+    """What makes a record worse than another of the same endpoint."""
+    registry = place[0]
+    is_stale = catalog.source_of(place).is_stale
+    return (
+        is_stale or catalog.is_held(place),
+        is_stale,
+        not is_original(home, registry, instance),
+        home.order.get(registry, len(home.order)),
+        place,
+    )
+
+
+def is_original(home: Home, registry: str, instance: Instance) -> bool:
+    """Whether a record that was read from `registry` is the truth itself, and no copy. A peer owns its cluster's."""
+    origin = instance.origin
+    return origin.registry == registry if origin.cluster == home.cluster else origin.cluster == registry
+
+
+def registries_of(entry: Entry) -> tuple[str, ...]:
+    """The registries that hold any record of a service."""
+    return tuple(sorted({place[0] for records in (entry.instances, entry.records) for place in records}))
