@@ -18,10 +18,10 @@ import msgspec
 
 from pilot_plus import metrics
 from pilot_plus.catalog.catalog import Catalog
-from pilot_plus.catalog.fold import Folded, Rules, lose, next_tick, release, restore, steps, tick
+from pilot_plus.catalog.fold import Folded, Rules, lose, next_tick, release, restore, steps, tick, vouch
 from pilot_plus.catalog.holder import Holder
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
-from pilot_plus.ports import Source, SourceLost
+from pilot_plus.ports import Source, SourceLost, Vouching
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ class Ingest:
                     if isinstance(update, Alive):
                         self._progress[source.name] = update.progress
                     await self._queue.put((source.name, update, monotonic()))
+                    if isinstance(update, Alive) and isinstance(opened, Vouching):
+                        await self._queue.put((source.name, _vouching(source.name, opened.unheard()), monotonic()))
         except SourceLost as lost:
             return str(lost), synced
         except Exception as error:  # a defect of an adapter must not take the other registries down
@@ -182,6 +184,10 @@ class Ingest:
 
 def _losing(name: str, error: str, now: float) -> Act:
     return lambda catalog: lose(catalog, name, error, now)
+
+
+def _vouching(name: str, unheard: frozenset[str]) -> Act:
+    return lambda catalog: None if catalog.sources[name].unheard == unheard else vouch(catalog, name, unheard)
 
 
 def _by_source(

@@ -86,6 +86,15 @@ class Renewing(Protocol):
         ...
 
 
+@runtime_checkable
+class Vouching(Protocol):
+    """A source that knows of records for which nobody has vouched since it was opened."""
+
+    def unheard(self) -> frozenset[str]:
+        """Their keys: they are shown as stale. Asked after each `Alive`."""
+        ...
+
+
 class Registry(Protocol):
     """A module of `registries`, as `pilot_plus.hub` sees it."""
 

@@ -54,6 +54,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     skipped_beyond: int = 0
     """How many more there are than `skipped` holds."""
     held: Map[str, Held] = Map()
+    unheard: frozenset[str] = frozenset()
+    """Keys of records for which nobody has vouched since the source was opened."""
     passing: int = 0
     """Instances that pass in truth: what is held does not count."""
     window: tuple[tuple[float, int], ...] = ()
@@ -105,6 +107,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     def source_of(self, place: Place) -> Source:
         """The source of a record."""
         return self.sources[place[0]]
+
+    def is_stale(self, place: Place) -> bool:
+        """Whether the record may not be true any more: its source is not in step, or nobody has vouched for it yet."""
+        source = self.sources[place[0]]
+        return source.is_stale or place[1] in source.unheard
 
     def is_held(self, place: Place) -> bool:
         """Whether the guard keeps this record from going."""

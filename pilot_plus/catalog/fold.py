@@ -90,6 +90,19 @@ def release(catalog: Catalog, name: str) -> Folded:
     return _finished(_released(catalog, source, list(source.held)))
 
 
+def vouch(catalog: Catalog, name: str, unheard: frozenset[str]) -> Folded:
+    """The source says for which records nobody has vouched since it was opened."""
+    source = catalog.sources[name]
+    services = {source.instances[key].service for key in source.unheard ^ unheard if key in source.instances}
+    number = catalog.number + 1
+    with catalog.entries.mutate() as entries:
+        for service in services:
+            entries[service] = msgspec.structs.replace(entries[service], changed=number)
+        entries_now = entries.finish()
+    source = msgspec.structs.replace(source, unheard=unheard)
+    return Folded(_next(catalog, source, entries_now if services else None), frozenset(services))
+
+
 def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None:
     """What time alone changes: holds run out, a loss has lasted long enough to drain or drop. None if nothing."""
     source = catalog.sources[name]

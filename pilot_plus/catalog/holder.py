@@ -48,6 +48,10 @@ class Follower:
         Empty when only the state of a source changed.
         """
         await self._changed.wait()
+        return self.take()
+
+    def take(self) -> frozenset[str]:
+        """What `changes` would return now, without waiting."""
         self._changed.clear()
         touched, self.touched = frozenset(self.touched), set()
         return touched
