@@ -1,8 +1,10 @@
 """An instance: one reachable copy of a service, whole and canonical."""
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 from sys import intern
 from typing import Final, TypeAlias
 
@@ -127,11 +129,11 @@ def instance(
         id=_clean("id", id),
         address=_checked_address(address),
         ports=shared_ports(tuple(ports)),
-        namespace=_checked_namespace(namespace),
+        namespace=_checked_namespace(namespace) if namespace else "",
         health=health,
         weight=_checked_weight(weight),
-        zone=intern(zone),
-        locality=_shared_locality(locality),
+        zone=intern(zone) if zone else "",
+        locality=NOWHERE if locality is NOWHERE else _shared_locality(locality),
         metadata=pairs(metadata),
         origin=origin,
         layout=intern(layout),
@@ -143,7 +145,8 @@ def pairs(metadata: Mapping[str, str] | Iterable[tuple[str, str]]) -> Pairs:
     """Metadata in its canonical form: sorted by name, the last value of a name wins, equal pairs are one object."""
     if not metadata:
         return ()
-    return tuple(_shared_pair(item) for item in sorted(dict(metadata).items()))
+    items = tuple(sorted(metadata.items() if isinstance(metadata, dict) else dict(metadata).items()))
+    return _known_pairs.get(items) or _share_pairs(items)
 
 
 @lru_cache(maxsize=65536)
@@ -166,6 +169,7 @@ def shared_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
 
 MAX_NAME: Final = 512
 MAX_TEXT: Final = 4096
+_NO_ADDRESS: Final = re.compile(r"[\s/\\@?#]")
 
 
 @lru_cache(maxsize=65536)
@@ -185,7 +189,7 @@ def _checked_namespace(namespace: str) -> str:
 
 
 def _checked_address(address: str) -> str:
-    if not address or len(address) > 255 or any(c.isspace() or c in "/\\@?#" for c in address):
+    if not address or len(address) > 255 or _NO_ADDRESS.search(address):
         raise ValueError(f"address {address[:100]!r} is no IP address or host name")
     return _clean("address", address)
 
@@ -203,6 +207,19 @@ def _clean(what: str, text: str) -> str:
     if not text.isprintable():
         raise ValueError(f"{what} {text[:100]!r} holds a control or an unassigned character")
     return text
+
+
+_known_pairs: Final[dict[Pairs, Pairs]] = {}
+"""Copies of a service mostly have the same metadata: then they have the same object."""
+
+
+def _share_pairs(items: Pairs) -> Pairs:
+    """Remember metadata that others may have too; large ones are not kept, for strangers could fill memory so."""
+    if len(items) > 32 or max(map(len, chain.from_iterable(items))) > MAX_NAME:
+        return items
+    if len(_known_pairs) >= 16384:
+        _known_pairs.clear()
+    return _known_pairs.setdefault(items, tuple(_shared_pair(item) for item in items))
 
 
 @lru_cache(maxsize=65536)
