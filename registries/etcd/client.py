@@ -35,6 +35,8 @@ _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
 )
 _SYSTEM_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
+_SETTLING: Final = 0.01
+"""Seconds for grpc's own task of a cancelled stream, which nothing can wait for, to see its end."""
 _TOKEN_DIED: Final = ("invalid auth token", "revision of auth store is old")
 
 
@@ -153,6 +155,7 @@ class Client:
             yield Stream(self, call)
         finally:
             call.cancel()
+            await asyncio.sleep(_SETTLING)
 
     def lost(self, error: aio.AioRpcError) -> Declined:
         """What a failed call means, for people."""
