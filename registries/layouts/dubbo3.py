@@ -1,0 +1,158 @@
+"""Dubbo 3, application level: Curator's tree and JSON with Dubbo's payload, and `/dubbo/mapping/<interface>`.
+
+| ours | Dubbo 3 |
+|---|---|
+| name, address | the application, the same |
+| id | `host:port` |
+| ports | `payload.metadata["dubbo.endpoints"]`, named by their protocols; without it `port`, with `protocol` |
+| critical | `enabled: false` |
+| aliases of the service | the interfaces whose mapping names the application |
+| metadata | the rest of `payload.metadata` |
+
+What it can't hold when we write: weights, `warning` (passing), `draining` (critical), names of ports other than their
+protocols. A consumer also wants to know which interfaces the application serves: see `dubbo3_metadata`.
+(apache/dubbo: `ZookeeperServiceDiscovery`, `ZookeeperInstance`, `MetadataServiceNameMapping`.)
+"""
+
+from typing import Final
+
+import msgspec
+
+from pilot_plus.model import UNKNOWN_PROTOCOL, Health, Instance, Port, instance
+from registries.layouts.curator_json import (
+    DUBBO_CLASS,
+    Entry,
+    Json,
+    entry_health,
+    entry_of,
+    entry_raw,
+    place,
+    service_of,
+)
+from registries.layouts.dubbo import PROTOCOLS
+from registries.layouts.dubbo_rules import Aliases
+from registries.layouts.dubbo_url import decoded_part
+from registries.layouts.jsontext import from_json, text_of
+from registries.layouts.layout import Decoded, Raw
+from registries.layouts.mark import marked, unmarked
+from registries.layouts.tree import Place, below, segment, set_root
+
+ENDPOINTS: Final = "dubbo.endpoints"
+STORAGE: Final = "dubbo.metadata.storage-type"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One of `dubbo.endpoints`."""
+
+    port: int
+    protocol: str
+
+
+class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`mapping` maps interfaces to applications; `protocol` is what a port speaks that doesn't say it."""
+
+    root: str = "/services"
+    mapping: str = "/dubbo/mapping"
+    protocol: str = "dubbo"
+
+    def __post_init__(self) -> None:
+        set_root(self)
+        set_root(self, "mapping")
+
+    @property
+    def name(self) -> str:
+        """As it stands in the configuration."""
+        return "dubbo3"
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Applications, and the interfaces that they serve."""
+        return (self.root, self.mapping)
+
+    @property
+    def protocols(self) -> frozenset[str]:
+        """What Dubbo consumers can speak."""
+        return PROTOCOLS
+
+    @property
+    def payload_classes(self) -> frozenset[str]:
+        """The only class that Dubbo's readers have."""
+        return frozenset({DUBBO_CLASS})
+
+    def place(self, path: str) -> Place:
+        """Applications and their instances; mappings."""
+        match below(self.mapping, path):
+            case []:
+                return Place.DIRECTORY
+            case [_]:
+                return Place.RULE
+        return place(self.root, path)
+
+    def decode(self, raw: Raw) -> Decoded:
+        """Read an instance with Dubbo's payload, or a directory."""
+        if below(self.mapping, raw.path) is not None:
+            return ()
+        service = service_of(self.root, raw)
+        entry = None if service else entry_of(self.root, raw)
+        if entry is None or entry.payload_class != DUBBO_CLASS:
+            return (service,) if service else ()
+        metadata, origin, zone = unmarked(entry.metadata)
+        ports = _ports(entry, metadata.pop(ENDPOINTS, ""), self.protocol)
+        return (
+            instance(
+                key=raw.path,
+                name=entry.name,
+                id=entry.id or f"{entry.address}:{entry.port}",
+                address=entry.address,
+                ports=ports,
+                health=entry_health(entry),
+                zone=zone,
+                metadata=metadata,
+                origin=origin,
+                layout=self.name,
+            ),
+        )
+
+    def rule(self, raw: Raw) -> Aliases | None:
+        """Read which applications serve an interface."""
+        match below(self.mapping, raw.path):
+            case [interface]:
+                names = (name.strip() for name in text_of(raw.data).split(","))
+                keys = (f"{self.root}/{segment(name)}" for name in names if name)
+                return Aliases(decoded_part(interface), tuple(keys))
+        return None
+
+    def encode(self, instance: Instance) -> Raw:
+        """Write an instance with Dubbo's payload."""
+        ports = [
+            Endpoint(port.number, self.protocol if port.protocol == UNKNOWN_PROTOCOL else port.protocol)
+            for port in instance.ports
+        ]
+        spoken = [port for port in ports if port.protocol in PROTOCOLS]
+        if not spoken:
+            raise ValueError(f"it speaks {', '.join(sorted({port.protocol for port in ports}))}, not Dubbo")
+        first = spoken[0].port
+        metadata = {
+            STORAGE: "remote",
+            **marked(instance),
+            ENDPOINTS: msgspec.json.encode(spoken).decode(),
+        }
+        place_id = f"{instance.address}:{first}"
+        payload: Json = {"@class": DUBBO_CLASS, "id": place_id, "name": instance.name, "metadata": metadata}
+        is_passing = instance.health in (Health.PASSING, Health.WARNING)
+        written = msgspec.structs.replace(instance, id=place_id)
+        return entry_raw(
+            self.root, written, (first, None), payload, scheme=False, enabled=None if is_passing else False
+        )
+
+
+def _ports(entry: Entry, endpoints: str, protocol: str) -> tuple[Port, ...]:
+    found = from_json(endpoints.encode(), list[Endpoint]) if endpoints else []
+    if not found and entry.port is None:
+        raise ValueError("it has no port")
+    if not found and entry.port is not None:
+        return (Port(protocol, entry.port, protocol),)
+    first_of_each = {endpoint.protocol: endpoint.port for endpoint in reversed(found)}
+    return tuple(
+        Port(name, first_of_each.pop(name), name) for name in [e.protocol for e in found] if name in first_of_each
+    )

@@ -1,0 +1,189 @@
+"""A tree of nodes, listed completely and then followed: the I/O between a connection and `Records`.
+
+Two ways to follow. With one persistent recursive watch for each root every change comes by itself, named; old servers
+don't have it: there each directory and each record has a watch of its own, and a change in a directory is found by
+listing it again. Either way the watches stand before the list is read, so that nothing falls between the two.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final, TypeVar
+
+from registries.layouts.tree import Place, TreeLayout
+from registries.zookeeper.connection import DELETED, Connection
+from registries.zookeeper.records import Records
+from registries.zookeeper.requests import AddWatch, Children, Data, Stat
+
+LATER: Final = 1 << 62
+"""Orders of nodes that were seen to be created: after every transaction that a list tells us of."""
+_BREATH: Final = 200
+"""Records that are decoded without letting others run: some milliseconds."""
+
+
+class Tree:
+    """Everything below some roots, followed by recursive watches."""
+
+    def __init__(self, connection: Connection, records: Records, roots: Sequence[str]) -> None:
+        """Choose what to read; nothing is asked yet."""
+        self._connection = connection
+        self._records = records
+        self._roots = [root or "/" for root in roots]
+        self._seen_created = LATER
+
+    async def read(self) -> None:
+        """Put every node into the records.
+
+        Raises:
+            SourceLost: a part of it could not be read.
+        """
+        await self._read_below(list(self._roots))
+
+    async def follow(self, events: dict[str, int]) -> None:
+        """Bring the records into step with these changes.
+
+        Raises:
+            SourceLost: a part of it could not be read.
+        """
+        changed: list[str] = []
+        async for path in _breathing(events):
+            place = self._records.place(path)
+            if events[path] == DELETED:
+                self._records.remove(path)
+            elif place in (Place.DATA, Place.RULE):
+                changed.append(path)
+            elif place is not Place.ELSEWHERE:
+                self._seen_created += 1
+                self._records.put(path, b"", self._seen_created)
+        await self._read_data(changed)
+
+    async def _read_below(self, directories: list[str]) -> None:
+        """List directories and all below them, one depth after the other."""
+        while directories:
+            named, with_data, deeper = await self._list(directories)
+            await self._read_names(named)
+            await self._read_data(with_data)
+            directories = deeper
+
+    async def _list(self, directories: list[str]) -> tuple[list[str], list[str], list[str]]:
+        """The nodes below: records by name, records with data, directories."""
+        named, with_data, deeper = [], [], []
+        listed = await self._connection.ask([Children(path, watch=self._watches) for path in directories])
+        async for directory, names in _breathing(zip(directories, listed, strict=True)):
+            if names is None:
+                await self._miss(directory)
+                continue
+            self._records.put(directory, b"", 0)
+            for name in self._new_in(directory, names):
+                path = f"{directory.rstrip('/')}/{name}"
+                match self._records.place(path):
+                    case Place.NAME:
+                        named.append(path)
+                    case Place.DATA | Place.RULE:
+                        with_data.append(path)
+                    case Place.DIRECTORY:
+                        deeper.append(path)
+        return named, with_data, deeper
+
+    async def _read_names(self, paths: list[str]) -> None:
+        """Put records that are in their names; where several speak for one, in the order of their creation."""
+        first: dict[str, str] = {}
+        contested: dict[str, None] = {}
+        async for path in _breathing(paths):
+            key = self._records.put(path, b"", 0)
+            if key and self._records.is_contested(key):
+                contested |= {first.get(key, path): None, path: None}
+            elif key:
+                first[key] = path
+        await self._settle(list(contested))
+
+    async def _settle(self, paths: list[str]) -> None:
+        """Put nodes that speak for one record in the order in which they were created."""
+        for path, stat in zip(paths, await self._connection.ask([Stat(path) for path in paths]), strict=True):
+            if stat is None:
+                self._records.remove(path)
+            else:
+                self._records.put(path, b"", stat.czxid)
+
+    async def _read_data(self, paths: list[str]) -> None:
+        for start in range(0, len(paths), _BREATH):
+            some = paths[start : start + _BREATH]
+            requests = [Data(path, watch=self._watches) for path in some]
+            for path, node in zip(some, await self._connection.ask(requests), strict=True):
+                if node is None:
+                    self._records.remove(path)
+                else:
+                    self._records.put(path, node.data, node.stat.czxid)
+
+    _watches = False
+
+    def _new_in(self, _: str, names: list[str]) -> Iterable[str]:
+        """What is to be read of a directory: all of it; a recursive watch tells what changes in it."""
+        return names
+
+    async def _miss(self, directory: str) -> None:
+        """Hear that a directory is not there; a recursive watch tells when it comes."""
+        self._records.remove(directory)
+
+
+class OldTree(Tree):
+    """The same with a watch for each node, for servers before 3.6."""
+
+    _watches = True
+
+    def __init__(self, connection: Connection, records: Records, roots: Sequence[str]) -> None:
+        """Choose what to read; nothing is asked yet."""
+        super().__init__(connection, records, roots)
+        self._names: dict[str, frozenset[str]] = {}
+
+    async def follow(self, events: dict[str, int]) -> None:
+        """List or read again what has changed, which also sets its watch again."""
+        await self._read_below([path for path in events if self._records.place(path) is Place.DIRECTORY])
+        await self._read_data([path for path in events if self._records.place(path) in (Place.DATA, Place.RULE)])
+
+    def _new_in(self, directory: str, names: list[str]) -> Iterable[str]:
+        """Take back what is no longer there; what was there before has a watch already."""
+        known = self._names.get(directory, frozenset())
+        self._names[directory] = frozenset(names)
+        for name in known.difference(names):
+            self._gone(f"{directory.rstrip('/')}/{name}")
+        return self._names[directory].difference(known)
+
+    async def _miss(self, directory: str) -> None:
+        """Take back all below it; a root is awaited."""
+        self._gone(directory)
+        if directory in self._roots:
+            await self._connection.ask([Stat(directory, watch=True)])
+
+    def _gone(self, path: str) -> None:
+        for name in self._names.pop(path, ()):
+            self._gone(f"{path.rstrip('/')}/{name}")
+        self._records.remove(path)
+
+
+T = TypeVar("T")
+
+
+async def _breathing(items: Iterable[T]) -> AsyncIterator[T]:
+    """The same, letting others run now and then."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _BREATH == 0:
+            await asyncio.sleep(0)
+
+
+async def tree_of(connection: Connection, records: Records, layouts: Sequence[TreeLayout]) -> Tree:
+    """The tree that holds what these layouts read, its watches set as far as they are recursive.
+
+    Raises:
+        SourceLost: the connection is no longer what it was.
+    """
+    roots = _topmost([root for layout in layouts for root in layout.roots])
+    answers = await connection.try_all([AddWatch(root or "/") for root in roots])
+    kind = Tree if all(answer is True for answer in answers) else OldTree
+    return kind(connection, records, roots)
+
+
+def _topmost(roots: Sequence[str]) -> list[str]:
+    """The roots that lie below no other: one event is enough."""
+    distinct = sorted(set(roots))
+    return [root for root in distinct if not any(root != other and root.startswith(f"{other}/") for other in distinct)]
