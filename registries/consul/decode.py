@@ -14,6 +14,8 @@ from registries.layouts.dubbo_url import DubboUrl
 OWN_SERVICE: Final = "consul"
 TAGS: Final = "tags"
 """The metadata name under which tags without a value stand, joined by commas."""
+MAX_WEIGHT: Final = 1_000_000
+"""The model's; Consul's weights end at 65,535 ordinary instances, and whoever writes so much means "very much"."""
 _MAINTENANCE: Final = ("_node_maintenance", "_service_maintenance:")
 
 
@@ -127,7 +129,7 @@ def _weight(weights: Weights, health: Health, exact: int | None) -> int:
     held = weights.warning if health is Health.WARNING else weights.passing
     if exact is not None and extras.coarse(exact) == held:
         return exact
-    return held * ORDINARY_WEIGHT
+    return min(held * ORDINARY_WEIGHT, MAX_WEIGHT)
 
 
 def _port(service: Service, metadata: Mapping[str, str], protocol: str) -> Port:

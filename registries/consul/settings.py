@@ -1,7 +1,7 @@
 """What a configuration says of a Consul."""
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ValueError: the key and the remedy.
         """
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        if not _is_server(parts):
             raise ValueError("url: expected http://HOST:PORT or https://HOST:PORT")
         if "@" in parts.netloc:
             raise ValueError("url: holds a user or a password: put the ACL token into `token`")
@@ -70,3 +70,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __repr__(self) -> str:
         """The settings without the secret."""
         return f"Settings(url={self.url!r}, datacenter={self.datacenter!r}, token={'***' if self.token else ''!r})"
+
+
+def _is_server(parts: SplitResult) -> bool:
+    try:
+        port_is_one = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    alone = not (parts.path.strip("/") or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_one and alone
