@@ -75,9 +75,8 @@ class Stream:
         return response
 
     def _holds_a_frame(self) -> bool:
-        held = len(self._buffer) - jute.int_struct.size
-        length: int = jute.int_struct.unpack_from(self._buffer)[0] if held >= 0 else 0
-        return held >= length
+        held: int = len(self._buffer) - jute.int_struct.size
+        return held >= 0 and held >= int.from_bytes(self._buffer[: jute.int_struct.size])
 
     def _read(self, length: int, timeout: float) -> bytes:
         """Return so many bytes, reading ahead."""
