@@ -47,7 +47,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     place: Place
     instance: Instance
     is_stale: bool
-    """Its source is not in step, or a guard holds it."""
+    """Its source is not in step, nobody has vouched for it yet, or a guard holds it."""
     is_held: bool
     others: tuple[Place, ...] = ()
     """In falling order of trust."""
@@ -76,14 +76,14 @@ def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]
         places.sort(key=lambda place: _distrust(catalog, home, place, entry.instances[place]))
     first = places[0]
     is_held = catalog.is_held(first)
-    is_stale = is_held or catalog.source_of(first).is_stale
+    is_stale = is_held or catalog.is_stale(first)
     return Endpoint(first, entry.instances[first], is_stale, is_held, tuple(places[1:]))
 
 
 def _distrust(catalog: Catalog, home: Home, place: Place, instance: Instance) -> tuple[bool, bool, bool, int, Place]:
     """What makes a record worse than another of the same endpoint."""
     registry = place[0]
-    is_stale = catalog.source_of(place).is_stale
+    is_stale = catalog.is_stale(place)
     return (
         is_stale or catalog.is_held(place),
         is_stale,

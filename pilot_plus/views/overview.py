@@ -120,5 +120,9 @@ def readiness(catalog: Catalog, waited: float, patience: float) -> shapes.Readin
 
 def age(source: Source, now: float) -> float:
     """Seconds since a source was heard; for one that never was, since it is waited for."""
-    heard = source.since if source.heard is None else source.heard
-    return round(max(0.0, now - heard), 3)
+    return seconds_between(source.since if source.heard is None else source.heard, now)
+
+
+def seconds_between(then: float, now: float) -> float:
+    """As people read it: to the millisecond, and never below 0."""
+    return round(max(0.0, now - then), 3)

@@ -13,7 +13,7 @@ from pilot_plus.views import shapes
 from pilot_plus.views.conditions import conditions
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of, registries_of
 from pilot_plus.views.host import host_of
-from pilot_plus.views.overview import age
+from pilot_plus.views.overview import age, seconds_between
 
 BREATH: Final = 200
 """Services that are looked at between two pauses of `matching`."""
@@ -149,12 +149,13 @@ def _other_origins(entry: Entry, endpoint: Endpoint, shown: Instance) -> tuple[O
 
 
 def _endpoint_age(catalog: Catalog, home: Home, endpoint: Endpoint, now: float) -> float:
-    registry_name, key = endpoint.place
-    source = catalog.sources[registry_name]
-    if source.is_stale or key not in source.held:
+    registry, key = endpoint.place
+    source = catalog.sources[registry]
+    if source.is_stale:
         return age(source, now)
-    held_since = source.held[key].until - home.hold_for.get(registry_name, 0.0)
-    return round(max(0.0, now - held_since), 3)
+    if key in source.held:
+        return seconds_between(source.held[key].until - home.hold_for.get(registry, 0.0), now)
+    return seconds_between(source.since, now)
 
 
 class _SortedNames:

@@ -59,7 +59,7 @@ class InstanceShape(Shape, frozen=True, kw_only=True):
     locality: Locality
     metadata: dict[str, str]
     stale: bool
-    """Its source is not in step now, or a guard holds its removal."""
+    """Its source is not in step now, nobody has vouched for it since the hub started, or a guard holds it."""
     age_s: float
     """How old the knowledge is, where it is stale: seconds since the source was last heard, or since it is held."""
     origin: Origin

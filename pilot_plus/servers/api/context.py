@@ -1,0 +1,66 @@
+"""The context: what the handlers answer from."""
+
+from collections.abc import Callable
+from time import monotonic
+
+import msgspec
+
+from pilot_plus.catalog import Catalog, Entry, Holder, Source
+from pilot_plus.config import Config
+from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
+from pilot_plus.servers.api.desk import Desk
+from pilot_plus.servers.api.problem import Problem
+from pilot_plus.servers.api.route import Answer
+from pilot_plus.views.endpoints import home_of
+
+
+class Context:
+    """One hub, as the API sees it."""
+
+    def __init__(self, config: Config, holder: Holder, desk: Desk, *, clock: Callable[[], float] = monotonic) -> None:
+        """Answer from what `holder` publishes; write and operate through `desk`. `clock`: monotonic seconds."""
+        self.config = config
+        self.holder = holder
+        self.desk = desk
+        self.clock = clock
+        self.home = home_of(config)
+        self.answers = Answers(self.home, clock)
+        self.started = clock()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The current one."""
+        return self.holder.current
+
+    def said(self, shape: msgspec.Struct, status: int = 200, catalog: Catalog | None = None) -> Answer:
+        """A shape as an answer, with the revision of the catalog that it was made from."""
+        revision = (catalog or self.catalog).revision
+        return Answer(with_revision(revision, tail_of(shape)), status)
+
+    def entry(self, namespace: str, name: str) -> Entry:
+        """A service.
+
+        Raises:
+            Problem: 404.
+        """
+        entry = self.catalog.entries.get(f"{namespace}/{name}")
+        if entry is None:
+            raise unknown_service(namespace, name)
+        return entry
+
+    def source(self, name: str) -> Source:
+        """A registry.
+
+        Raises:
+            Problem: 404.
+        """
+        source = self.catalog.sources.get(name)
+        if source is None:
+            known = ", ".join(sorted(self.catalog.sources)) or "none"
+            raise Problem(404, f"no registry {name[:100]!r} is configured; there are: {known}")
+        return source
+
+
+def unknown_service(namespace: str, name: str) -> Problem:
+    """There is no such service."""
+    return Problem(404, f"no registry holds a service {f'{namespace}/{name}'[:200]!r}")

@@ -1,0 +1,62 @@
+"""The desk: what the API asks of the hub beyond reading the catalog. The hub stands behind it."""
+
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from pilot_plus.model import Health, Instance
+from pilot_plus.ports import Done, Failed, Refused
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """The instance is registered: in that registry, under that key."""
+
+    registry: str
+    key: str
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """There is no such instance or registry."""
+
+    reason: str
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Somebody else's record is in its place."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Done | Unknown | Conflict | Refused | Failed
+"""`Refused`: can't be done, and trying again would not help. `Failed`: not done, and may be tried again."""
+
+
+class Desk(Protocol):
+    """Registers, and operates. Raises nothing of the domain: an expected failure is an outcome."""
+
+    async def put(self, instance: Instance, registry: str | None, layout: str) -> Placed | Outcome:
+        """Register an instance or replace it; `lease` is its TTL. No `registry`: our own; no `layout`: the first."""
+        ...
+
+    async def drop(self, namespace: str, name: str, id: str, registry: str | None) -> Outcome:  # noqa: A002 - its name
+        """Deregister an instance that was registered here."""
+        ...
+
+    async def renew(self, namespace: str, name: str, id: str) -> Outcome:  # noqa: A002
+        """Let an instance's TTL begin anew. `Unknown`: register it again."""
+        ...
+
+    async def change(
+        self,
+        namespace: str,
+        name: str,
+        id: str,  # noqa: A002
+        health: Health | None,
+        weight: int | None,
+    ) -> Outcome:
+        """Change the health or the weight of an instance that was registered here."""
+        ...
+
+    async def release(self, registry: str) -> int:
+        """Let what the guard of a registry holds happen; return how much it was."""
+        ...

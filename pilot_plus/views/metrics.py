@@ -1,0 +1,45 @@
+"""Metrics that can be read off a catalog, at the moment of a scrape."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pilot_plus.catalog import Catalog, Standing
+from pilot_plus.views.overview import age
+
+
+class Scrape(Collector):
+    """One catalog at one time, as Prometheus collects it."""
+
+    def __init__(self, catalog: Catalog, now: float) -> None:
+        """`now`: monotonic seconds."""
+        self._catalog = catalog
+        self._now = now
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus asks for."""
+        return measured(self._catalog, self._now)
+
+
+def measured(catalog: Catalog, now: float) -> Iterator[Metric]:
+    """How much there is, and how every registry stands."""
+    yield GaugeMetricFamily("pilot_plus_services", "Services in the catalog.", len(catalog.entries))
+    yield GaugeMetricFamily("pilot_plus_revision", "Number of the catalog's revision in its epoch.", catalog.number)
+    instances = GaugeMetricFamily("pilot_plus_instances", "Instances by registry.", labels=["registry"])
+    passing = GaugeMetricFamily("pilot_plus_instances_passing", "Instances that pass.", labels=["registry"])
+    heard = GaugeMetricFamily("pilot_plus_registry_age_seconds", "Since it said anything.", labels=["registry"])
+    skipped = GaugeMetricFamily("pilot_plus_skipped", "Records that can't be used.", labels=["registry"])
+    held = GaugeMetricFamily("pilot_plus_held", "Removals that the guard holds.", labels=["registry"])
+    state = GaugeMetricFamily(
+        "pilot_plus_registry_state", "1 for the state that it is in.", labels=["registry", "state"]
+    )
+    for source in catalog.sources.values():
+        instances.add_metric([source.name], len(source.instances))
+        passing.add_metric([source.name], source.passing)
+        heard.add_metric([source.name], age(source, now))
+        skipped.add_metric([source.name], len(source.skipped) + source.skipped_beyond)
+        held.add_metric([source.name], len(source.held))
+        for standing in Standing:
+            state.add_metric([source.name, standing], float(standing is source.standing))
+    yield from (instances, passing, heard, skipped, held, state)
