@@ -95,6 +95,37 @@ class Vouching(Protocol):
         ...
 
 
+@runtime_checkable
+class Previewing(Protocol):
+    """A sink that can tell what will become of a write. Pure: asks nobody. Sync plans show it before they write."""
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """The instance as this registry's own source will report it once it is put, or why it can't be written.
+
+        With the key that `Done` will say, the layout by its name, what the layout can't hold at its default, and
+        `NO_ORIGIN` where it holds no mark. Mostly `decode(encode(instance))`. A key that is known only after the
+        write (a lease's number, a sequence) is empty.
+        """
+        ...
+
+
+@runtime_checkable
+class Locking(Protocol):
+    """A sink whose registry can hold a lock: so that of several hubs with the same rules one writes."""
+
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take the lock `name` if it is free or over, or begin its `ttl` seconds anew if it is `owner`'s.
+
+        Returns whose it is now. Idempotent; raises only `SourceLost`. A registry whose locks must last longer than
+        `ttl` lets them.
+        """
+        ...
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give the lock up, if it is `owner`'s."""
+        ...
+
+
 class Registry(Protocol):
     """A module of `registries`, as `pilot_plus.hub` sees it."""
 
