@@ -7,13 +7,14 @@ from typing import Final
 
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
 from registries.etcd import wire_pb2 as wire
+from registries.etcd.claims import Record
 from registries.etcd.client import Client, open_client
 from registries.etcd.following import PUT, Following, follow
 from registries.etcd.listing import pages
 from registries.etcd.progress import Position, Witness, is_same_history, position_of, reading_of, seen_put
 from registries.etcd.ranges import union
-from registries.etcd.records import Records
-from registries.etcd.settings import SEVERAL, Settings
+from registries.etcd.records import Records, reader_of
+from registries.etcd.settings import CLAIMING, Settings
 
 CHUNK: Final = 500
 """Records that are decoded without a pause for others in this event loop."""
@@ -41,7 +42,8 @@ class Etcd:
         self._layouts = settings.known_layouts
         self._ranges = union(layout.root for layout in self._layouts)
         self._reading = reading_of(self._layouts)
-        self._can_resume = not any(layout.name in SEVERAL for layout in self._layouts)
+        self._readers = [reader_of(layout, is_plain=layout.name not in CLAIMING) for layout in self._layouts]
+        self._can_resume = all(reader.is_plain and reader.root for reader in self._readers)
 
     def __repr__(self) -> str:
         return f"<Etcd by {self._client!r}>"
@@ -52,7 +54,7 @@ class Etcd:
         if position is None:
             position, records, opening = await self._listed()
         else:
-            records, opening = Records(self._layouts, past_is_known=False), [Resumed()]
+            records, opening = Records(self._readers, past_is_known=False), [Resumed()]
         async with follow(self._client, self._ranges, position, self._settings.silence) as following:
             for update in opening:
                 yield update
@@ -84,8 +86,8 @@ class Etcd:
 
     async def _listed(self) -> tuple[Position, Records, list[Update]]:
         """The whole truth, what is known of it from now on, and where it stands."""
-        records = Records(self._layouts)
-        found: list[Instance | Service] = []
+        records = Records(self._readers)
+        found: list[Record] = []
         skips: list[Skipped] = []
         witness: Witness | None = None
         header = wire.Header()
@@ -99,10 +101,11 @@ class Etcd:
                         await asyncio.sleep(0)
                 if page.kvs:
                     witness = seen_put(page.kvs[-1].key, page.kvs[-1].mod_revision, page.kvs[-1].value)
+        found += records.claimed()
         position = Position(header.cluster_id, self._reading, (header.revision,) * len(self._ranges), witness)
         return position, records, [_reset(found), *skips]
 
 
-def _reset(found: list[Instance | Service]) -> Reset:
+def _reset(found: list[Record]) -> Reset:
     services = [record for record in found if isinstance(record, Service)]
     return Reset(services, [record for record in found if isinstance(record, Instance)])

@@ -29,8 +29,8 @@ LAYOUTS: Final[Mapping[str, type[Layout]]] = {
 }
 """The layouts that etcd knows, by their names in a configuration."""
 
-SEVERAL: Final = frozenset({"micro", "apisix"})
-"""Layouts whose records may say more than one instance, so that a change means nothing without its past."""
+CLAIMING: Final = frozenset({"micro", "apisix"})
+"""Layouts whose records don't say just one instance under their own key: a change means nothing without the past."""
 
 DEFAULT_PORT: Final = 2379
 
