@@ -1,0 +1,85 @@
+"""The commands by name; a command's module is loaded when it is called, so that asking starts quickly.
+
+Exit codes: 0 done, 1 refused or not found, 2 usage or configuration, 3 a plan with work to do.
+"""
+
+import sys
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+
+class Listed(NamedTuple):
+    """A command that is not loaded yet."""
+
+    module: str
+    about: str
+
+
+COMMANDS: Final[dict[str, Listed]] = {
+    "run": Listed("running", "Run the hub with a configuration file."),
+    "demo": Listed("demo", "Run a hub with sample services, and show what happens."),
+    "check": Listed("running", "Check a configuration file, and try every connection."),
+    "get": Listed("asking", "List services, instances, registries, zones or edges."),
+    "describe": Listed("asking", "Show one service, registry, zone or edge with everything that is known of it."),
+    "explain": Listed("asking", "Say for every record of a service who sees it, where, and why."),
+    "register": Listed("registering", "Register an instance."),
+    "deregister": Listed("registering", "Deregister an instance."),
+    "drain": Listed("registering", "Take an instance out of use, or back."),
+    "weight": Listed("registering", "Give an instance another weight."),
+    "release": Listed("registering", "Let the removals that a registry's guard holds happen."),
+    "version": Listed("version", "Print the version."),
+}
+
+
+class Commands(click.Group):
+    """Loads what is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, in the order in which they are told."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        listed = COMMANDS.get(cmd_name)
+        if listed is None:
+            return None
+        command: click.Command = getattr(import_module(f"pilot_plus.cli.{listed.module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, listed.about) for name, listed in COMMANDS.items()])
+
+
+class Refusal(click.ClickException):
+    """Refused, not found, or nobody there: exit code 1."""
+
+    exit_code = 1
+
+
+class Unusable(click.ClickException):
+    """The configuration can't be used: exit code 2."""
+
+    exit_code = 2
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """One live catalog of every registry that a company has, and each caller's part of it."""
+
+
+def main() -> None:
+    """Run a command, and exit."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
