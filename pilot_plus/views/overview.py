@@ -1,18 +1,13 @@
 """Overview: what the catalog answers about registries, zones and edges, and whether the hub is ready."""
 
-from typing import Final
-
 import msgspec
 
 from pilot_plus.catalog import Catalog, Source
-from pilot_plus.catalog.admission import RESERVED_NAMESPACE
 from pilot_plus.config import Config
 from pilot_plus.model import Health, short_zone
 from pilot_plus.views import shapes
+from pilot_plus.views.edges import EDGES
 from pilot_plus.views.endpoints import Home, endpoints_of
-
-EDGES: Final = f"{RESERVED_NAMESPACE}/edge"
-"""The service whose instances are the edges."""
 
 
 def registries(catalog: Catalog, home: Home, now: float) -> shapes.RegistryList:

@@ -11,7 +11,9 @@ from pilot_plus.catalog import Catalog, Entry
 from pilot_plus.model import Health, Instance, Origin, short_zone, whole_zone
 from pilot_plus.views import shapes
 from pilot_plus.views.conditions import conditions
+from pilot_plus.views.edges import EDGES
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of, registries_of
+from pilot_plus.views.horizon import Seen
 from pilot_plus.views.host import host_of
 from pilot_plus.views.overview import age, seconds_between
 
@@ -62,6 +64,27 @@ def summary(catalog: Catalog, home: Home, entry: Entry) -> shapes.ServiceSummary
             passing=sum(endpoint.instance.health is Health.PASSING for endpoint in endpoints),
         ),
         conditions=conditions(catalog, entry),
+    )
+
+
+def seen_service(catalog: Catalog, home: Home, entry: Entry, seen: Sequence[Seen], now: float) -> shapes.SeenService:
+    """One service as a viewer sees it."""
+    return shapes.SeenService(
+        namespace=entry.namespace,
+        name=entry.name,
+        host=host_of(entry.namespace, entry.name, home.domain),
+        conditions=conditions(catalog, entry),
+        registries=registries_of(entry),
+        instances=tuple(_seen(catalog, home, entry, one, now) for one in seen),
+    )
+
+
+def seen_summary(catalog: Catalog, home: Home, entry: Entry, seen: Sequence[Seen]) -> shapes.ServiceSummary:
+    """One service in a list, with what a viewer sees of it counted."""
+    return msgspec.structs.replace(
+        summary(catalog, home, entry),
+        zones=tuple(sorted({short_zone(home.cluster, one.zone) for one in seen})),
+        instances=shapes.Counts(total=len(seen), passing=sum(one.health is Health.PASSING for one in seen)),
     )
 
 
@@ -141,6 +164,29 @@ def _instance(catalog: Catalog, home: Home, entry: Entry, endpoint: Endpoint, no
         registries=tuple(dict.fromkeys((endpoint.place[0], *(place[0] for place in endpoint.others)))),
         also=_other_origins(entry, endpoint, instance) if endpoint.others else (),
     )
+
+
+def _seen(catalog: Catalog, home: Home, entry: Entry, seen: Seen, now: float) -> shapes.SeenInstance:
+    """An endpoint in a viewer's eyes; for an edge, the record of the edge stands in for an instance's."""
+    records = entry if seen.instance else catalog.entries[EDGES]
+    record = records.instances[seen.place]
+    endpoint = Endpoint(seen.place, record, seen.is_stale, seen.is_held, seen.others)
+    shape = _instance(catalog, home, records, endpoint, now)
+    as_seen: dict[str, object] = {
+        **msgspec.structs.asdict(shape),
+        "address": seen.address,
+        "ports": seen.ports,
+        "health": seen.health,
+        "weight": seen.weight,
+        "priority": seen.priority,
+        "mtls": seen.is_mtls,
+        "edge": seen.instance is None,
+        "sni": {port.name: seen.sni(port.name) for port in seen.ports} if seen.sni_host else {},
+        "behind": len(seen.behind),
+    }
+    if seen.instance is None:
+        as_seen["metadata"] = {}
+    return shapes.SeenInstance(**as_seen)  # type: ignore[arg-type] # the fields of the shape above
 
 
 def _other_origins(entry: Entry, endpoint: Endpoint, shown: Instance) -> tuple[Origin, ...]:

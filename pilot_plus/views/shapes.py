@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from pilot_plus.catalog import Standing
-from pilot_plus.model import Health, Locality, Origin, Port
+from pilot_plus.model import Health, Locality, Origin, Port, Speaks
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +85,61 @@ class ServiceShape(Shape, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...]
     registries: tuple[str, ...]
     instances: tuple[InstanceShape, ...]
+
+
+class SeenInstance(InstanceShape, frozen=True, kw_only=True):
+    """An endpoint as a zone sees it: an instance at its own address, or an edge in place of those behind it."""
+
+    priority: int
+    """0 first; what has a higher one is for when nothing of a lower one passes."""
+    mtls: bool
+    """To be called with mutual TLS."""
+    edge: bool
+    """An edge: `metadata` is empty, `origin` is where the edge's own record lies."""
+    sni: dict[str, str] = {}
+    """For an edge's mesh port: the server name for each port of the service."""
+    behind: int = 0
+    """How many records an edge stands for."""
+
+
+class SeenService(Shape, frozen=True, kw_only=True):
+    """A service as a zone sees it."""
+
+    namespace: str
+    name: str
+    host: str
+    conditions: tuple[Condition, ...]
+    registries: tuple[str, ...]
+    instances: tuple[SeenInstance, ...]
+
+
+class VerdictShape(Shape, frozen=True, kw_only=True):
+    """What becomes of one record."""
+
+    id: str
+    registry: str
+    key: str
+    layout: str
+    zone: str
+    health: Health
+    origin: Origin
+    stale: bool
+    seen: bool
+    addresses: tuple[str, ...]
+    """`HOST:PORT`, where it is seen."""
+    why: str
+
+
+class Explanation(Shape, frozen=True, kw_only=True):
+    """For every record of a service: seen or not, at which addresses, and why."""
+
+    namespace: str
+    name: str
+    host: str
+    zone: str | None = msgspec.field(name="from")
+    speaks: Speaks | None = msgspec.field(name="as")
+    conditions: tuple[Condition, ...]
+    instances: tuple[VerdictShape, ...]
 
 
 class ListedInstance(InstanceShape, frozen=True, kw_only=True):

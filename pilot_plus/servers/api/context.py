@@ -11,21 +11,39 @@ from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
 from pilot_plus.servers.api.desk import Desk
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer
-from pilot_plus.views.endpoints import home_of
+from pilot_plus.views.edges import Carrying, Edges, edges_of
+from pilot_plus.views.topology import topology_of
 
 
 class Context:
     """One hub, as the API sees it."""
 
-    def __init__(self, config: Config, holder: Holder, desk: Desk, *, clock: Callable[[], float] = monotonic) -> None:
-        """Answer from what `holder` publishes; write and operate through `desk`. `clock`: monotonic seconds."""
+    def __init__(
+        self,
+        config: Config,
+        holder: Holder,
+        desk: Desk,
+        *,
+        clock: Callable[[], float] = monotonic,
+        carrying: Callable[[], Carrying] = Carrying,
+    ) -> None:
+        """Answer from what `holder` publishes; write and operate through `desk`.
+
+        `clock`: monotonic seconds. `carrying`: what the edges have acknowledged by now.
+        """
         self.config = config
         self.holder = holder
         self.desk = desk
         self.clock = clock
-        self.home = home_of(config)
+        self.topology = topology_of(config)
+        self.home = self.topology.home
         self.answers = Answers(self.home, clock)
         self.started = clock()
+        self._carrying = carrying
+
+    def edges(self, catalog: Catalog) -> Edges:
+        """The edges, and what they have said that they carry."""
+        return edges_of(catalog, self.home, self._carrying())
 
     @property
     def catalog(self) -> Catalog:

@@ -22,7 +22,7 @@ _REVISION: Final[Json] = {
 def document(routes: Iterable[Route], version: str) -> Json:
     """The OpenAPI 3.1 document of these routes."""
     routes = list(routes)
-    given = [route.gives for route in routes if isinstance(route.gives, type)]
+    given = [shape for route in routes for shape in (route.gives, route.gives_else) if isinstance(shape, type)]
     taken = [route.takes for route in routes if route.takes]
     shapes: list[type[msgspec.Struct]] = list(dict.fromkeys([ProblemShape, *given, *taken]))
     schemas, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
@@ -82,7 +82,8 @@ def _responses(route: Route, refs: dict[type[msgspec.Struct], Json]) -> Json:
     if isinstance(route.gives, str):
         done["content"] = {route.gives: {}}
     elif route.gives:
-        done["content"] = {"application/json": {"schema": {"allOf": [refs[route.gives], _REVISION]}}}
+        shape = {"anyOf": [refs[route.gives], refs[route.gives_else]]} if route.gives_else else refs[route.gives]
+        done["content"] = {"application/json": {"schema": {"allOf": [shape, _REVISION]}}}
     responses: Json = {str(route.status): done}
     if route.path == "/readyz":
         responses["503"] = done

@@ -13,6 +13,7 @@ from pilot_plus.metrics import REGISTRY
 from pilot_plus.model import Health
 from pilot_plus.servers.api.answers import with_revision
 from pilot_plus.servers.api.context import Context, unknown_service
+from pilot_plus.servers.api.horizon import VIEW, seen_service, view_of
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
 from pilot_plus.views import overview, query, shapes
@@ -37,15 +38,22 @@ PAGING: Final = (
 
 
 async def services(context: Context, ask: Ask) -> Answer:
-    """A page of services."""
-    catalog, limit = context.catalog, _limit_of(ask)
+    """A page of services; as a zone sees them, only those that it sees."""
+    catalog, limit, view = context.catalog, _limit_of(ask), view_of(context, ask)
     found: list[shapes.ServiceSummary] = []
     token = None
     async for entry in _matching(context, catalog, ask):
+        seen = view.see(entry) if view else ()
+        if view and not seen:
+            continue
         if len(found) == limit:
             token = _token_of(f"{found[-1].namespace}/{found[-1].name}")
             break
-        found.append(query.summary(catalog, context.home, entry))
+        found.append(
+            query.seen_summary(catalog, context.home, entry, seen)
+            if view
+            else query.summary(catalog, context.home, entry)
+        )
     return context.said(shapes.ServiceList(services=tuple(found), next_page_token=token), catalog=catalog)
 
 
@@ -74,7 +82,7 @@ async def _matching(context: Context, catalog: Catalog, ask: Ask) -> AsyncIterat
 
 
 def _wanted_of(ask: Ask) -> query.Wanted:
-    filters = {name: value for name, value in ask.query.items() if name not in ("limit", "page_token", "health")}
+    filters = {name: ask.query[name] for name in ("namespace", "name", "registry", "zone", "q") if name in ask.query}
     health = ask.query.get("health")
     return query.Wanted(**filters, health=Health(health) if health else None)
 
@@ -98,6 +106,8 @@ async def service(context: Context, ask: Ask) -> Answer:
     """One service."""
     catalog = context.catalog
     namespace, name = ask.names["namespace"], ask.names["name"]
+    if view := view_of(context, ask):
+        return seen_service(context, view, context.entry(namespace, name))
     tail = context.answers.service(catalog, f"{namespace}/{name}")
     if tail is None:
         raise unknown_service(namespace, name)
@@ -129,9 +139,9 @@ async def edges(context: Context, _: Ask) -> Answer:
     return context.said(overview.edges(context.catalog, context.home))
 
 
-async def healthz(_: Context, __: Ask) -> Answer:
+async def healthz(context: Context, _: Ask) -> Answer:
     """The process answers."""
-    return Answer(b'{"healthy":true}')
+    return Answer(with_revision(context.catalog.revision, b'"healthy":true}'))
 
 
 async def readyz(context: Context, _: Ask) -> Answer:
@@ -156,7 +166,7 @@ ROUTES: Final = (
         path="/api/v1/services",
         about="Services of all registries, a page at a time.",
         handler=services,
-        query=(*FILTERS, *PAGING),
+        query=(*FILTERS, *PAGING, *VIEW),
         gives=shapes.ServiceList,
     ),
     Route(
@@ -164,7 +174,9 @@ ROUTES: Final = (
         path="/api/v1/services/{namespace}/{name}",
         about="One service with its conditions and its instances. A `/` in a name is sent as `%2F`.",
         handler=service,
+        query=VIEW,
         gives=shapes.ServiceShape,
+        gives_else=shapes.SeenService,
         problems=(404,),
     ),
     Route(

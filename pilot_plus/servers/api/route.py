@@ -68,6 +68,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of the body that it needs."""
     gives: type[msgspec.Struct] | str | None = None
     """The shape of its answer, a media type, or nothing."""
+    gives_else: type[msgspec.Struct] | None = None
+    """The shape of its answer to another form of the question."""
     status: int = 200
     problems: tuple[int, ...] = ()
     """What may go wrong, beside what may go wrong everywhere."""
