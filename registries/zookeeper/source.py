@@ -1,45 +1,55 @@
 """The source: one whole list, then every change, until something may have been missed."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Final
 
 from pilot_plus.model import Alive, Instance, Put, Reset, Service, Skipped, Update
-from registries.layouts.tree import TreeLayout
-from registries.zookeeper.connection import Connection
+from registries.zookeeper.connection import Connection, connection
 from registries.zookeeper.records import Records
 from registries.zookeeper.requests import Stat
-from registries.zookeeper.tree import tree_of
+from registries.zookeeper.settings import Settings
+from registries.zookeeper.tree import OldTree, Tree, breathing, roots_of, watched_tree
 
 QUIET: Final = 4.0
 """Seconds without an event after which the server is asked whether it is still there."""
 
 
-async def watch(connection: Connection, layouts: tuple[TreeLayout, ...]) -> AsyncIterator[Update]:
+async def watch(session: Connection, settings: Settings) -> AsyncIterator[Update]:
     """Say what lies in the tree, and what becomes of it.
 
     Raises:
         SourceLost: always, in the end: events may have been missed, or a part could not be read.
     """
+    layouts = settings.tree_layouts()
     records = Records(layouts)
-    tree = await tree_of(connection, records, layouts)
+    tree: Tree | None = await watched_tree(session, records, layouts)
+    async with AsyncExitStack() as opened:
+        if tree is None:  # an old server, which ended the session over it
+            session = await opened.enter_async_context(connection(settings))
+            tree = OldTree(session, records, roots_of(layouts))
+        async for update in _said(session, records, tree):
+            yield update
+
+
+async def _said(session: Connection, records: Records, tree: Tree) -> AsyncIterator[Update]:
     await tree.read()
     reset, skips = await _everything(records)
     yield reset
     for skip in skips:
         yield skip
-    heard = time.monotonic()
+    spoke = time.monotonic()
     while True:
-        events = await connection.events(QUIET)
+        events = await session.events(QUIET)
         if events:
             await tree.follow(events)
         else:
-            await connection.ask([Stat("/")])
-        for update in records.updates():
+            await session.ask([Stat("/")])
+        async for update in breathing(records.updates()):
             yield update
-        if not events or time.monotonic() - heard > QUIET:
-            heard = time.monotonic()
+        if not events or time.monotonic() - spoke > QUIET:
+            spoke = time.monotonic()
             yield Alive()
 
 
@@ -47,7 +57,7 @@ async def _everything(records: Records) -> tuple[Reset, list[Skipped]]:
     services: list[Service] = []
     instances: list[Instance] = []
     skips: list[Skipped] = []
-    for number, update in enumerate(records.updates(), 1):
+    async for update in breathing(records.updates()):
         match update:
             case Put(record=Instance() as instance):
                 instances.append(instance)
@@ -55,6 +65,4 @@ async def _everything(records: Records) -> tuple[Reset, list[Skipped]]:
                 services.append(service)
             case Skipped():
                 skips.append(update)
-        if number % 500 == 0:
-            await asyncio.sleep(0)
     return Reset(services, instances), skips

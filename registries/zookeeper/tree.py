@@ -45,7 +45,7 @@ class Tree:
             SourceLost: a part of it could not be read.
         """
         changed: list[str] = []
-        async for path in _breathing(events):
+        async for path in breathing(events):
             place = self._records.place(path)
             if events[path] == DELETED:
                 self._records.remove(path)
@@ -66,29 +66,23 @@ class Tree:
 
     async def _list(self, directories: list[str]) -> tuple[list[str], list[str], list[str]]:
         """The nodes below: records by name, records with data, directories."""
-        named, with_data, deeper = [], [], []
         listed = await self._connection.ask([Children(path, watch=self._watches) for path in directories])
-        async for directory, names in _breathing(zip(directories, listed, strict=True)):
+        found: dict[Place, list[str]] = {place: [] for place in Place}
+        for directory, names in zip(directories, listed, strict=True):
             if names is None:
                 await self._miss(directory)
                 continue
             self._records.put(directory, b"", 0)
-            for name in self._new_in(directory, names):
+            async for name in breathing(self._new_in(directory, names)):
                 path = f"{directory.rstrip('/')}/{name}"
-                match self._records.place(path):
-                    case Place.NAME:
-                        named.append(path)
-                    case Place.DATA | Place.RULE:
-                        with_data.append(path)
-                    case Place.DIRECTORY:
-                        deeper.append(path)
-        return named, with_data, deeper
+                found[self._records.place(path)].append(path)
+        return found[Place.NAME], found[Place.DATA] + found[Place.RULE], found[Place.DIRECTORY]
 
     async def _read_names(self, paths: list[str]) -> None:
         """Put records that are in their names; where several speak for one, in the order of their creation."""
         first: dict[str, str] = {}
         contested: dict[str, None] = {}
-        async for path in _breathing(paths):
+        async for path in breathing(paths):
             key = self._records.put(path, b"", 0)
             if key and self._records.is_contested(key):
                 contested |= {first.get(key, path): None, path: None}
@@ -163,27 +157,28 @@ class OldTree(Tree):
 T = TypeVar("T")
 
 
-async def _breathing(items: Iterable[T]) -> AsyncIterator[T]:
-    """The same, letting others run now and then."""
-    for number, item in enumerate(items, 1):
-        yield item
+async def breathing(items: Iterable[T]) -> AsyncIterator[T]:
+    """The same, letting others run at the beginning and now and then."""
+    for number, item in enumerate(items):
         if number % _BREATH == 0:
             await asyncio.sleep(0)
+        yield item
 
 
-async def tree_of(connection: Connection, records: Records, layouts: Sequence[TreeLayout]) -> Tree:
-    """The tree that holds what these layouts read, its watches set as far as they are recursive.
+async def watched_tree(connection: Connection, records: Records, layouts: Sequence[TreeLayout]) -> Tree | None:
+    """The tree that holds what these layouts read, its recursive watches set; None where the server refuses them.
+
+    A server that doesn't know them ends the session as well.
 
     Raises:
         SourceLost: the connection is no longer what it was.
     """
-    roots = _topmost([root for layout in layouts for root in layout.roots])
+    roots = roots_of(layouts)
     answers = await connection.try_all([AddWatch(root or "/") for root in roots])
-    kind = Tree if all(answer is True for answer in answers) else OldTree
-    return kind(connection, records, roots)
+    return Tree(connection, records, roots) if all(answer is True for answer in answers) else None
 
 
-def _topmost(roots: Sequence[str]) -> list[str]:
+def roots_of(layouts: Sequence[TreeLayout]) -> list[str]:
     """The roots that lie below no other: one event is enough."""
-    distinct = sorted(set(roots))
-    return [root for root in distinct if not any(root != other and root.startswith(f"{other}/") for other in distinct)]
+    roots = sorted({root for layout in layouts for root in layout.roots})
+    return [root for root in roots if not any(root != other and root.startswith(f"{other}/") for other in roots)]

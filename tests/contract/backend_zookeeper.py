@@ -1,7 +1,7 @@
 """ZooKeeper as a backend: Dubbo providers, written and read back with plain kazoo."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -42,10 +42,10 @@ class ZooKeeperBackend:
         return connect(self.settings)
 
     async def write(self, *samples: Sample) -> None:
-        await self._with(lambda client: [_write(client, sample) for sample in samples])
+        await self._with(lambda client: _write(client, samples))
 
     async def remove(self, *samples: Sample) -> None:
-        await self._with(lambda client: [_remove(client, sample) for sample in samples])
+        await self._with(lambda client: _remove(client, samples))
 
     async def truth(self) -> set[Sample]:
         return await self._with(lambda client: set(_providers(client)))
@@ -101,18 +101,20 @@ def provider(sample: Sample) -> str:
     return quote(f"{url}&side=provider&weight={sample.weight}{sick}{metadata}", safe="")
 
 
-def _write(client: Any, sample: Sample) -> None:
-    folder = f"/dubbo/{sample.service}/providers"
-    before = _names(client, sample)
-    with suppress(NodeExistsError):
-        client.create(f"{folder}/{provider(sample)}", makepath=True)
-    for name in before - {provider(sample)}:
-        client.delete(f"{folder}/{name}")
+def _write(client: Any, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        folder = f"/dubbo/{sample.service}/providers"
+        before = _names(client, sample)
+        with suppress(NodeExistsError):
+            client.create(f"{folder}/{provider(sample)}", makepath=True)
+        for name in before - {provider(sample)}:
+            client.delete(f"{folder}/{name}")
 
 
-def _remove(client: Any, sample: Sample) -> None:
-    for name in _names(client, sample):
-        client.delete(f"/dubbo/{sample.service}/providers/{name}")
+def _remove(client: Any, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        for name in _names(client, sample):
+            client.delete(f"/dubbo/{sample.service}/providers/{name}")
 
 
 def _names(client: Any, sample: Sample) -> set[str]:
