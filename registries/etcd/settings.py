@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registries.layouts.apisix import Apisix
+from registries.layouts.etcd_dubbo import EtcdDubbo
+from registries.layouts.etcd_dubbo3 import EtcdDubbo3
 from registries.layouts.gozero import GoZero
 from registries.layouts.hostport import join_host_port
 from registries.layouts.kratos import Kratos
@@ -23,13 +25,15 @@ LAYOUTS: Final[Mapping[str, type[Layout]]] = {
     "go-zero": GoZero,
     "kratos": Kratos,
     "micro": Micro,
+    "dubbo": EtcdDubbo,
+    "dubbo3": EtcdDubbo3,
     "skydns": SkyDns,
     "apisix": Apisix,
     "template": Template,
 }
 """The layouts that etcd knows, by their names in a configuration."""
 
-CLAIMING: Final = frozenset({"micro", "apisix"})
+CLAIMING: Final = frozenset({"micro", "apisix", "dubbo"})
 """Layouts whose records don't say just one instance under their own key: a change means nothing without the past."""
 
 DEFAULT_PORT: Final = 2379

@@ -22,6 +22,7 @@ from registries.etcd.following import follow
 from registries.etcd.progress import Position
 from registries.etcd.ranges import union
 from registries.etcd.wire_pb2 import RangeRequest
+from registries.layouts.dubbo_url import encoded_part
 from registries.tls import Tls
 
 pytestmark = pytest.mark.live
@@ -348,14 +349,25 @@ async def test_a_member_cut_off_from_its_cluster_is_a_loss(fresh: Fresh):
 async def test_every_layout_is_read_from_one_server(fresh: Fresh):
     server = fresh(Server)
     server.put("user.rpc/123", "10.2.0.1:1")
+    server.put("/services/d3/10.2.0.9:9", '{"serviceName":"d3","host":"10.2.0.9","port":9}')
+    server.put(f"/dubbo/com.X/providers/{_dubbo(100)}", "1")
     server.put("/microservices/k/1", '{"id":"1","name":"k","endpoints":["grpc://10.2.0.2:2?isSecure=false"]}')
     server.put("/micro/registry/m/1", '{"name":"m","nodes":[{"id":"1","address":"10.2.0.3:3"}]}')
     server.put("/skydns/local/d/x1", '{"host":"10.2.0.4","port":4}')
     server.put("/apisix/upstreams/1", '{"name":"u","nodes":{"10.2.0.5:5":1,"10.2.0.6:6":1}}')
     server.put("/reg/t/1", '{"address":"10.2.0.7","port":7}')
-    layouts = ["go-zero", "kratos", "micro", "skydns", "apisix", {"template": {"pattern": "/reg/{service}/{id}"}}]
+    layouts = [
+        "dubbo",
+        "dubbo3",
+        "go-zero",
+        "kratos",
+        "micro",
+        "skydns",
+        "apisix",
+        {"template": {"pattern": "/reg/{service}/{id}"}},
+    ]
     async with listening(settings(server.url, layouts=layouts, page=2)) as ear:
-        assert await names(ear) == ["d.local", "k", "m", "t", "u", "u", "user.rpc"]
+        assert await names(ear) == ["com.X", "d.local", "d3", "k", "m", "t", "u", "u", "user.rpc"]
         server.put("/apisix/upstreams/1", '{"name":"u","nodes":{"10.2.0.6:6":1}}')
         assert [type(await ear.change()) for _ in range(2)] == [Put, Drop]
         server.delete("/skydns/local/d/x1")
@@ -365,6 +377,21 @@ async def test_every_layout_is_read_from_one_server(fresh: Fresh):
         assert isinstance(put, Put)
         assert isinstance(put.record, Instance)
         assert put.record.layout == "template"
+
+
+async def test_a_new_weight_of_a_dubbo_provider_is_one_change_and_a_configurator_counts(fresh: Fresh):
+    server = fresh(Server)
+    folder = "/dubbo/com.X"
+    server.put(f"{folder}/providers/{_dubbo(100)}", "1")
+    async with listening(settings(server.url, layouts=["dubbo"])) as ear:
+        assert await names(ear) == ["com.X"]
+        server.put(f"{folder}/providers/{_dubbo(50)}", "1")
+        server.delete(f"{folder}/providers/{_dubbo(100)}")
+        assert await _weight(ear) == 50
+        server.put(f"{folder}/configurators/{encoded_part('override://0.0.0.0/com.X?weight=7')}", "")
+        assert await _weight(ear) == 7
+        server.delete(f"{folder}/providers/{_dubbo(50)}")
+        assert isinstance(await ear.change(), Drop)
 
 
 async def test_a_big_first_list_never_holds_up_the_loop_for_long(fresh: Fresh):
@@ -384,6 +411,17 @@ async def test_a_big_first_list_never_holds_up_the_loop_for_long(fresh: Fresh):
         assert len(await names(ear)) == 2_000
         counting.cancel()
     assert turns > 3
+
+
+def _dubbo(weight: int) -> str:
+    return encoded_part(f"dubbo://10.2.0.8:8/com.X?interface=com.X&weight={weight}")
+
+
+async def _weight(ear: Ear) -> int:
+    put = await ear.change()
+    assert isinstance(put, Put)
+    assert isinstance(put.record, Instance)
+    return put.record.weight
 
 
 def _tls(**files: str) -> Tls:
