@@ -25,8 +25,9 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 8.0
 """So long one statement may take: what is slower is gone."""
 READERS: Final = 3
-_CLOSE_S: Final = 2.0
-_BUSY_MS: Final = 5000
+_BUSY_MS: Final = 3000
+"""So long SQLite waits for another process; its thread can't be woken meanwhile, so closing waits longer."""
+_CLOSE_S: Final = {"sqlite": _BUSY_MS / 1000 + 1, "postgresql": 1.0}
 _LOCK_SPACE: Final = 7080
 """The first half of our advisory locks in PostgreSQL; the second is the turn."""
 
@@ -244,7 +245,7 @@ async def link_to(place: Place) -> Any:
 async def _close(engine: AsyncEngine) -> None:
     """Close gracefully, but not for ever: a server that was stopped never answers."""
     with suppress(OSError, sa.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        async with asyncio.timeout(_CLOSE_S):
+        async with asyncio.timeout(_CLOSE_S[engine.dialect.name]):
             await engine.dispose()
 
 

@@ -21,7 +21,7 @@ MIGRATIONS: Final = Migrations(Path(__file__).with_name("migrations"), "registry
 CHANNEL: Final = "registry_changes"
 """Where PostgreSQL tells of changes; the triggers name it too."""
 ALIVE_S: Final = 1.0
-QUIET_S: Final = 2.0
+QUIET_S: Final = 1.0
 
 
 class Database:
@@ -127,13 +127,10 @@ class Database:
         """Hear PostgreSQL's notifications on a connection of their own, until it breaks."""
         broken = asyncio.Event()
         link.add_termination_listener(lambda _: broken.set())
-        try:
-            with self._losing(), errors_of(self._store.place):
-                await link.add_listener(CHANNEL, lambda *_: self._bell.ring())
-                await broken.wait()
-                raise ConnectionError("the server has closed the connection")
-        finally:
-            link.terminate()
+        with self._losing(), errors_of(self._store.place):
+            await link.add_listener(CHANNEL, lambda *_: self._bell.ring())
+            await broken.wait()
+            raise ConnectionError("the server has closed the connection")
 
     def close(self, reason: str) -> None:
         """Answer everybody who waits: this ends here."""
@@ -165,11 +162,15 @@ async def connect(settings: Settings) -> AsyncIterator[Database]:
             store = await opened.enter_async_context(open_store(settings.url))
             database = Database(store)
             await database.open()
-            listening = () if store.is_sqlite else (database.listen(await link_to(store.place)),)
+            link = None if store.is_sqlite else await link_to(store.place)
         except OSError as error:
             raise SourceLost(str(error)) from error
+        work = [database.write(), database.keep()]
+        if link is not None:
+            opened.callback(link.terminate)
+            work.append(database.listen(link))
         opened.callback(database.close, "closed")
-        async with _beside(database.write(), database.keep(), *listening):
+        async with _beside(*work):
             yield database
 
 
