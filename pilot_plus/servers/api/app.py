@@ -55,8 +55,9 @@ class Api:
             role="",
             gives="application/json",
         )
-        self._routes = (*routes, described)
-        self._router = Router(self._routes)
+        self.routes = (*routes, described)
+        """Everything that can be asked."""
+        self._router = Router(self.routes)
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -130,7 +131,7 @@ class Api:
             await send({"type": "http.response.body"})
 
     async def _openapi(self, _: Context, __: Ask) -> Answer:
-        return Answer(msgspec.json.encode(document(self._routes, _version())))
+        return Answer(msgspec.json.encode(document(self.routes, _version())))
 
 
 async def _write(parts: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> None:

@@ -34,29 +34,24 @@ Outcome: TypeAlias = Done | Unknown | Conflict | Refused | Failed
 class Desk(Protocol):
     """Registers, and operates. Raises nothing of the domain: an expected failure is an outcome."""
 
-    async def put(self, instance: Instance, registry: str | None, layout: str) -> Placed | Outcome:
+    async def put(self, instance: Instance, registry: str | None, layout: str, /) -> Placed | Outcome:
         """Register an instance or replace it; `lease` is its TTL. No `registry`: our own; no `layout`: the first."""
         ...
 
-    async def drop(self, namespace: str, name: str, id: str, registry: str | None) -> Outcome:  # noqa: A002 - its name
+    async def drop(self, namespace: str, name: str, id_: str, registry: str | None, /) -> Outcome:
         """Deregister an instance that was registered here."""
         ...
 
-    async def renew(self, namespace: str, name: str, id: str) -> Outcome:  # noqa: A002
+    async def renew(self, namespace: str, name: str, id_: str, /) -> Outcome:
         """Let an instance's TTL begin anew. `Unknown`: register it again."""
         ...
 
     async def change(
-        self,
-        namespace: str,
-        name: str,
-        id: str,  # noqa: A002
-        health: Health | None,
-        weight: int | None,
+        self, namespace: str, name: str, id_: str, health: Health | None, weight: int | None, /
     ) -> Outcome:
         """Change the health or the weight of an instance that was registered here."""
         ...
 
-    async def release(self, registry: str) -> int:
+    async def release(self, registry: str, /) -> int:
         """Let what the guard of a registry holds happen; return how much it was."""
         ...
