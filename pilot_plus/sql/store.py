@@ -127,17 +127,19 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     async with AsyncExitStack() as closing:
         with errors_of(place):
             if place.kind == "sqlite":
-                os.close(os.open(place.path, os.O_CREAT | os.O_RDWR, 0o600))
+                _make_file(place.path)
                 engines = [_sqlite_engine(place, writes=True), _sqlite_engine(place, writes=False)]
             else:
                 links: WeakSet[Any] = WeakSet()
                 closing.callback(_cut, links)
                 engines = [_postgresql_engine(place, links, writes=writes) for writes in (True, False)]
-            for engine in engines:
-                closing.push_async_callback(_close, engine)
-                async with engine.connect() as connection:
-                    await connection.execute(sa.text("SELECT 1"))
-        yield Store(place, engines[0], engines[1], _turn_at(place))
+            turn = _turn_at(place)
+            async with turn:  # a new SQLite file is switched to WAL by one connection, while no other has it open
+                for engine in engines:
+                    closing.push_async_callback(_close, engine)
+                    async with engine.connect() as connection:
+                        await connection.execute(sa.text("SELECT 1"))
+        yield Store(place, engines[0], engines[1], turn)
 
 
 @contextmanager
@@ -169,6 +171,15 @@ def _turn_at(place: Place) -> asyncio.Lock:
     return _turns.setdefault(key, asyncio.Lock())
 
 
+def _make_file(path: str) -> None:
+    """Make a file that only we can read; one that exists is not touched.
+
+    To open and close it beside SQLite would take away the locks that this process holds on it (POSIX says so).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
 def _identity(place: Place) -> tuple[int, int] | None:
     if place.kind != "sqlite":
         return None
@@ -194,7 +205,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     connection.driver_connection._conn.text_factory = _lenient_text  # noqa: SLF001 - no other way to reach it
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

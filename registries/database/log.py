@@ -40,9 +40,10 @@ def mark_of(progress: str | None) -> Mark | None:
     """The reverse of `str(mark)`; None where it is none of ours."""
     revision, dot, nonce = (progress or "").partition(".")
     try:
-        return Mark(int(revision), int(nonce)) if dot else None
+        mark = Mark(int(revision[:20]), int(nonce[:20]))
     except ValueError:
         return None
+    return mark if dot and max(abs(mark.revision), abs(mark.nonce)) < 2**63 else None
 
 
 class Log:

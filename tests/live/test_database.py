@@ -184,18 +184,23 @@ async def test_after_a_restart_leases_begin_anew(url: str):
 
 
 async def test_two_hubs_on_one_database_see_the_same_and_keep_what_either_hears(url: str):
-    async with connect(Settings(url=url)) as first, connect(Settings(url=url)) as second:
-        async with watching(first) as left, watching(second) as right:
-            await first.put([orders(1, lease=1.0)])
-            await second.put([orders(2, lease=1.0)])
-            await until_keys(left, 1, 2)
-            await until_keys(right, 1, 2)
-            for _ in range(15):  # for more than twice its lease, always through the other hub
-                assert await second.renew([key(1)]) == [Done(key(1))]
-                await asyncio.sleep(HEARTBEAT)
-            assert key(1) in left.instances
-            await until_keys(left)
-            await until_keys(right)
+    settings = Settings(url=url)
+    async with (
+        connect(settings) as first,
+        connect(settings) as second,
+        watching(first) as left,
+        watching(second) as right,
+    ):
+        await first.put([orders(1, lease=1.0)])
+        await second.put([orders(2, lease=1.0)])
+        await until_keys(left, 1, 2)
+        await until_keys(right, 1, 2)
+        for _ in range(15):  # for more than twice its lease, always through the other hub
+            assert await second.renew([key(1)]) == [Done(key(1))]
+            await asyncio.sleep(HEARTBEAT)
+        assert key(1) in left.instances
+        await until_keys(left)
+        await until_keys(right)
 
 
 async def test_a_watch_goes_on_where_it_was_and_misses_nothing(url: str):
@@ -305,7 +310,7 @@ async def test_a_file_put_back_from_a_copy_is_a_loss_and_then_read_anew(tmp_path
     async with connect(Settings(url=url)) as own, watching(own) as mirror:
         await own.put([orders(2)])
         await until_keys(mirror, 1, 2)
-        await mirror.until(lambda m: m.progress != "", "a mark")
+        await mirror.until(lambda m: m.progress.startswith("2."), "the mark behind the second change")
         (tmp_path / "copy.db").rename(tmp_path / "own.db")
         await mirror.until_lost()
         assert isinstance((await own.put([orders(3)]))[0], Failed)
