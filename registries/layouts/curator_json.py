@@ -73,6 +73,11 @@ def place(root: str, path: str) -> Place:
     return Place.DATA if len(parts) == 2 else Place.DIRECTORY
 
 
+def directory(root: str, key: str) -> str | None:
+    """The directory of a record, whose key is its path."""
+    return key.rpartition("/")[0] if place(root, key) is Place.DATA else None
+
+
 def service_of(root: str, raw: Raw) -> Service | None:
     """The service that a directory stands for; None if the path is no such directory."""
     match below(root, raw.path):
@@ -94,6 +99,14 @@ def entry_of(root: str, raw: Raw) -> Entry | None:
                 raise ValueError(f"it lies under {directory[:100]!r}, but is named {entry.name[:100]!r}")
             return entry
     return None
+
+
+def payload_class_of(data: bytes) -> str:
+    """The class of a record's payload; empty for none, and for what is no record."""
+    try:
+        return from_json(data, Entry).payload_class
+    except ValueError:
+        return ""
 
 
 def entry_health(entry: Entry) -> Health:

@@ -29,6 +29,8 @@ from registries.layouts.dubbo_url import (
     decoded_url,
     encoded_part,
     encoded_url,
+    provider_key,
+    providers_of,
     weight_of,
 )
 from registries.layouts.layout import Decoded, Raw
@@ -81,6 +83,10 @@ class Dubbo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 return Place.RULE
         return Place.ELSEWHERE
 
+    def directory(self, key: str) -> str | None:
+        """The providers of the interface."""
+        return providers_of(self.root, key)
+
     def decode(self, raw: Raw) -> Decoded:
         """Read a provider, or the `providers` of an interface as a service."""
         match below(self.root, raw.path):
@@ -123,11 +129,10 @@ def provider_of(url: DubboUrl, interface: str, root: str) -> Instance | None:
     metadata, origin, zone = unmarked(_metadata(url, interface))
     weight = weight_of(url.get("weight") or str(ORDINARY_WEIGHT))
     name = joined_name(interface, version, group)
-    place = f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
     return instance(
-        key=f"{root}/{name}@{url.protocol}://{place}",
+        key=provider_key(root, name, url),
         name=name,
-        id=place,
+        id=url.place,
         address=url.host,
         ports=(Port(url.protocol, url.port, url.protocol),),
         health=health_of(weight, _is_disabled(url)),

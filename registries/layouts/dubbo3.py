@@ -23,6 +23,7 @@ from registries.layouts.curator_json import (
     DUBBO_CLASS,
     Entry,
     Json,
+    directory,
     entry_health,
     entry_of,
     entry_raw,
@@ -87,6 +88,10 @@ class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             case [_]:
                 return Place.RULE
         return place(self.root, path)
+
+    def directory(self, key: str) -> str | None:
+        """The directory of the service."""
+        return directory(self.root, key)
 
     def decode(self, raw: Raw) -> Decoded:
         """Read an instance with Dubbo's payload, or a directory."""

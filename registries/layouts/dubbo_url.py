@@ -5,6 +5,7 @@ as they are: there is no escape, so that a value can hold neither `&` nor `#`, a
 (apache/dubbo: `URL`, `URLStrParser`.)
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote_plus, unquote_plus
@@ -28,12 +29,16 @@ class DubboUrl(msgspec.Struct, frozen=True):
         """One parameter."""
         return self.parameters.get(name, default)
 
+    @property
+    def place(self) -> str:
+        """`host:port`, or the host alone."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.port else host
+
     def __str__(self) -> str:
         """The URL in full, not encoded."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        place = f"{self.protocol}://{host}" + (f":{self.port}" if self.port else "")
         query = "&".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{place}/{self.path}" + (f"?{query}" if query else "")
+        return f"{self.protocol}://{self.place}/{self.path}" + (f"?{query}" if query else "")
 
 
 def parse_url(text: str) -> DubboUrl:
@@ -45,7 +50,7 @@ def parse_url(text: str) -> DubboUrl:
     text = text.partition("#")[0]
     head, _, query = text.partition("?")
     protocol, found, rest = head.partition("://")
-    if not found or not protocol or "/" in protocol:
+    if not found or not re.fullmatch(r"[A-Za-z0-9+._-]+", protocol):
         raise ValueError(f"{text[:100]!r} is no URL: it has no protocol")
     place, _, path = rest.partition("/")
     host, port = _host_and_port(place.rpartition("@")[2])
@@ -83,6 +88,20 @@ def decoded_part(name: str) -> str:
         return unquote_plus(name, errors="strict")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name[:100]!r} is not UTF-8 when decoded") from error
+
+
+def provider_key(root: str, name: str, url: DubboUrl) -> str:
+    """The key of a provider: what stays the same when weight or metadata change, and the URL with them."""
+    return f"{root}/{name}@{url.protocol}://{url.place}"
+
+
+def providers_of(root: str, key: str) -> str | None:
+    """The directory in which a provider of that key lies; None if it is no such key."""
+    name, found, _ = key.rpartition("@")
+    if not found or not name.startswith(f"{root}/"):
+        return None
+    interface = name[len(root) + 1 :].partition(":")[0]
+    return f"{root}/{encoded_part(interface)}/providers"
 
 
 def can_hold(name: str, value: str) -> bool:

@@ -76,6 +76,10 @@ class Serverset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             return Place.ELSEWHERE
         return Place.DATA if parts and parts[-1].startswith(MEMBER) else Place.DIRECTORY
 
+    def directory(self, key: str) -> str | None:
+        """The server set."""
+        return key.rpartition("/")[0] if self.place(key) is Place.DATA else None
+
     def decode(self, raw: Raw) -> Decoded:
         """Read a member, or a directory."""
         parts = below(self.root, raw.path)

@@ -28,6 +28,8 @@ from registries.layouts.dubbo_url import (
     decoded_url,
     encoded_part,
     encoded_url,
+    provider_key,
+    providers_of,
     weight_of,
 )
 from registries.layouts.layout import Decoded, Raw
@@ -74,6 +76,10 @@ class Sofarpc(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 return Place.NAME
         return Place.ELSEWHERE
 
+    def directory(self, key: str) -> str | None:
+        """The providers of the interface."""
+        return providers_of(self.root, key)
+
     def decode(self, raw: Raw) -> Decoded:
         """Read a provider, or the `providers` of an interface as a service."""
         match below(self.root, raw.path):
@@ -107,11 +113,10 @@ def _provider(url: DubboUrl, interface: str, root: str) -> Instance:
         del metadata[VERSION]
     weight = weight_of(url.get("weight") or str(ORDINARY_WEIGHT))
     name = f"{interface}:{url.get('uniqueId')}".rstrip(":")
-    place = f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
     return instance(
-        key=f"{root}/{name}@{url.protocol}://{place}",
+        key=provider_key(root, name, url),
         name=name,
-        id=place,
+        id=url.place,
         address=url.host,
         ports=(Port(url.protocol, url.port, url.protocol),),
         health=health_of(weight, disabled=False),

@@ -21,6 +21,7 @@ from registries.layouts.curator_json import (
     SPRING_CLASS,
     Entry,
     Json,
+    directory,
     entry_health,
     entry_of,
     entry_raw,
@@ -67,6 +68,10 @@ class Spring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def place(self, path: str) -> Place:
         """Names and instances."""
         return place(self.root, path)
+
+    def directory(self, key: str) -> str | None:
+        """The directory of the service."""
+        return directory(self.root, key)
 
     def decode(self, raw: Raw) -> Decoded:
         """Read an instance with Spring's payload, or a directory."""

@@ -34,6 +34,10 @@ class TreeLayout(Layout, Protocol):
         """Say what the node at a path at or below one of the roots is."""
         ...
 
+    def directory(self, key: str) -> str | None:
+        """The directory in which the nodes of a record lie; None if no instance of this layout has that key."""
+        ...
+
 
 @runtime_checkable
 class Ruled(Protocol):

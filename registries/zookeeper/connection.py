@@ -90,6 +90,8 @@ class Connection:
         """Why events may have been missed since the session began; empty while none can have been."""
         self.is_over = False
         """The session has ended, and with it everything that lived on it."""
+        self.keeps_session = False
+        """Something lives on the session that is to survive us: then it is left to its time-out."""
         tls = client_context(settings.tls) if settings.tls else None
         server_name = settings.tls.server_name if settings.tls else ""
         self._handler = Handler(tls, server_name, self._on_attempt, self._on_end)
@@ -213,11 +215,11 @@ class Connection:
         if self.is_over:
             raise SourceLost(f"{self._settings.hosts}: {self.lost}")
 
-    async def close(self, *, ends_session: bool = True) -> None:
-        """End the connection; without `ends_session` the session is left to its time-out, and what lives on it too."""
+    async def close(self) -> None:
+        """End the connection, and the session unless it is kept."""
         self._client._stopped.set()  # noqa: SLF001 - what kazoo's `stop` does, without its waiting
         try:
-            if ends_session and self._has_begun and not self.is_over:
+            if self._has_begun and not self.keeps_session and not self.is_over:
                 self._client._queue.append((CloseInstance, None))  # noqa: SLF001
                 self._stream.wake()
                 with suppress(TimeoutError):  # a server that says nothing is left without a farewell

@@ -1,25 +1,36 @@
-"""The door: `connect` opens a session, and gives what the hub reads from."""
+"""The door: `connect` opens a session, and gives what the hub reads from and writes to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from pilot_plus.model import Update
+from pilot_plus.model import Instance, Update
+from pilot_plus.ports import Result
 from registries.zookeeper import source
 from registries.zookeeper.connection import Connection, connection
 from registries.zookeeper.settings import Settings
+from registries.zookeeper.sink import Writer
 
 
 class Zookeeper:
-    """One session with a ZooKeeper, as a source."""
+    """One session with a ZooKeeper, as a source and as a sink."""
 
     def __init__(self, session: Connection, settings: Settings) -> None:
         """Take an open session."""
         self._session = session
         self._settings = settings
+        self._writer = Writer(session, settings)
 
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Begin with a `Reset`, always: ZooKeeper has no way to go on where somebody left."""
         return source.watch(self._session, self._settings)
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        """Write each instance in its layout, or the first; on a lease it lives as long as our session."""
+        return await self._writer.put(instances)
+
+    async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
+        """Remove the records of those keys that are ours."""
+        return await self._writer.drop(keys)
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@ None of them has a field named `watcher`: kazoo would register it as a watch of 
 (apache/zookeeper: `zookeeper.jute`, `ZooDefs.OpCode`.)
 """
 
-from typing import ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 from kazoo.protocol import serialization as jute
 from kazoo.protocol.states import ZnodeStat
+from kazoo.security import OPEN_ACL_UNSAFE
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -111,3 +112,93 @@ class AddWatch(msgspec.Struct, frozen=True):
 def prefixed(prefix: str, path: str) -> str:
     """A path below another; `/` is the other itself."""
     return prefix if prefix and path == "/" else prefix + path
+
+
+class Create(msgspec.Struct, frozen=True):
+    """A new node; `ephemeral` makes it end with our session. Everybody may read and change it."""
+
+    path: str
+    data: bytes = b""
+    ephemeral: bool = False
+    type: ClassVar[int] = 1
+
+    def below(self, prefix: str) -> Self:
+        """The same about the path below another."""
+        return msgspec.structs.replace(self, path=prefixed(prefix, self.path))
+
+    def serialize(self) -> bytes:
+        """Path, data, access and flags."""
+        return bytes(jute.Create(self.path, self.data, OPEN_ACL_UNSAFE, int(self.ephemeral)).serialize())
+
+    def deserialize(self, data: bytes, offset: int) -> str:
+        """The path."""
+        return str(jute.read_string(data, offset)[0])
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove a node, if it still has that version."""
+
+    path: str
+    version: int
+    type: ClassVar[int] = 2
+
+    def below(self, prefix: str) -> Self:
+        """The same about the path below another."""
+        return msgspec.structs.replace(self, path=prefixed(prefix, self.path))
+
+    def serialize(self) -> bytes:
+        """Path and version."""
+        return bytes(jute.Delete(self.path, self.version).serialize())
+
+    def deserialize(self, data: bytes, offset: int) -> bool:
+        """Nothing to read."""
+        return len(data) >= offset
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Change a node's data, if it still has that version."""
+
+    path: str
+    data: bytes
+    version: int
+    type: ClassVar[int] = 5
+
+    def below(self, prefix: str) -> Self:
+        """The same about the path below another."""
+        return msgspec.structs.replace(self, path=prefixed(prefix, self.path))
+
+    def serialize(self) -> bytes:
+        """Path, data and version."""
+        return bytes(jute.SetData(self.path, self.data, self.version).serialize())
+
+    def deserialize(self, data: bytes, offset: int) -> ZnodeStat:
+        """The node's state."""
+        return jute.SetData.deserialize(data, offset)
+
+
+class Multi(msgspec.Struct, frozen=True):
+    """Several writes, all or none, in their order."""
+
+    writes: tuple[Create | Delete | Change, ...]
+    type: ClassVar[int] = 14
+
+    @property
+    def path(self) -> str:
+        """The first of its paths."""
+        return self.writes[0].path
+
+    def below(self, prefix: str) -> Self:
+        """The same about the paths below another."""
+        return msgspec.structs.replace(self, writes=tuple(write.below(prefix) for write in self.writes))
+
+    def serialize(self) -> bytes:
+        """Each write behind a header, and one header more."""
+        writes = (bytes(jute.MultiHeader(one.type, False, -1).serialize()) + one.serialize() for one in self.writes)
+        return b"".join(writes) + bytes(jute.multiheader_struct.pack(-1, True, -1))
+
+    def deserialize(self, data: bytes, offset: int) -> list[object]:
+        """A result for each write, or why none of them was done."""
+        return list(jute.Transaction.deserialize(data, offset))
+
+
+Write: TypeAlias = Create | Delete | Change | Multi

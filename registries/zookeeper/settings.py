@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"hosts: a port of {self.hosts!r} is outside 1..65535")
         if not self.layouts:
             raise ValueError(f"layouts: name at least one of {', '.join(LAYOUTS)}")
-        self.tree_layouts()
+        self.as_written()
         if bool(self.username) != bool(self.password):
             raise ValueError("username and password: give both, or neither")
         if self.auth == "sasl" and not self.username:
@@ -77,8 +77,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The time for the whole way to a session."""
         return _seconds("connect_timeout", self.connect_timeout)
 
-    def tree_layouts(self) -> tuple[TreeLayout, ...]:
-        """The layouts, in the order in which they are asked.
+    def as_written(self) -> tuple[TreeLayout, ...]:
+        """The layouts, as the configuration names them: the first is the one that is written by default.
 
         Raises:
             ValueError: an unknown layout or option, or the same one twice.
@@ -86,9 +86,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         found = layouts_of(self.layouts, LAYOUTS)
         if len(set(found)) != len(found):
             raise ValueError("layouts: one of them stands there twice with the same options")
+        return tuple(layout for layout in found if isinstance(layout, TreeLayout))
+
+    def tree_layouts(self) -> tuple[TreeLayout, ...]:
+        """The layouts, in the order in which they are asked about a record."""
         order = list(LAYOUTS)
-        trees = [layout for layout in found if isinstance(layout, TreeLayout)]
-        return tuple(sorted(trees, key=lambda layout: order.index(layout.name)))
+        return tuple(sorted(self.as_written(), key=lambda layout: order.index(layout.name)))
 
     def __repr__(self) -> str:
         """Without the password."""

@@ -44,17 +44,32 @@ class Tree:
         Raises:
             SourceLost: a part of it could not be read.
         """
-        changed: list[str] = []
+        to_read: list[str] = []
+        to_check: list[str] = []
         async for path in breathing(events):
             place = self._records.place(path)
-            if events[path] == DELETED:
+            if place in (Place.DATA, Place.RULE):
+                to_read.append(path)
+            elif place is Place.NAME and events[path] == DELETED:
+                to_check.append(path)
+            elif events[path] == DELETED:
                 self._records.remove(path)
-            elif place in (Place.DATA, Place.RULE):
-                changed.append(path)
             elif place is not Place.ELSEWHERE:
-                self._seen_created += 1
-                self._records.put(path, b"", self._seen_created)
-        await self._read_data(changed)
+                self._put_named(path)
+        await self._check(to_check)
+        await self._read_data(to_read)
+
+    def _put_named(self, path: str) -> None:
+        self._seen_created += 1
+        self._records.put(path, b"", self._seen_created)
+
+    async def _check(self, paths: list[str]) -> None:
+        """Remove what is really gone: a node that was replaced in one transaction is there again already."""
+        for path, stat in zip(paths, await self._connection.ask([Stat(path) for path in paths]), strict=True):
+            if stat is None:
+                self._records.remove(path)
+            else:
+                self._put_named(path)
 
     async def _read_below(self, directories: list[str]) -> None:
         """List directories and all below them, one depth after the other."""
