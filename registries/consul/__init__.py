@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pilot_plus.model import Update
-from registries.consul.agent import Agent, open_agent
+from registries.consul.agent import Lines, open_lines
 from registries.consul.background import Background, background
 from registries.consul.rights import Control, access_control
 from registries.consul.settings import Settings
@@ -20,14 +20,14 @@ __all__ = ["Consul", "Settings", "connect"]
 class Consul:
     """A connected Consul."""
 
-    def __init__(self, agent: Agent, control: Control, tasks: Background) -> None:
-        self._agent = agent
+    def __init__(self, lines: Lines, control: Control, tasks: Background) -> None:
+        self._lines = lines
         self._control = control
         self._tasks = tasks
 
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole catalog, then every change. It never resumes."""
-        return Watch(self._agent, self._control, self._tasks).updates()
+        return Watch(self._lines, self._control, self._tasks).updates()
 
 
 @asynccontextmanager
@@ -37,5 +37,6 @@ async def connect(settings: Settings) -> AsyncIterator[Consul]:
     Raises:
         SourceLost: it can't be reached, has no leader, or refuses the token.
     """
-    async with open_agent(settings) as agent, background() as tasks:
-        yield Consul(agent, await access_control(agent), tasks)
+    # The connections go first: what is still asked then ends at once.
+    async with background() as tasks, open_lines(settings) as lines:
+        yield Consul(lines, await access_control(lines.asking), tasks)

@@ -12,7 +12,7 @@ from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
 from pilot_plus.ports import SourceLost
-from registries.consul.settings import Settings
+from registries.consul.settings import OTHERS, Settings
 from registries.tls import client_context
 
 PATIENCE: Final = 6.0
@@ -21,9 +21,16 @@ MAX_ANSWER: Final = 256 << 20
 """Bytes; an answer that is larger is no answer."""
 MAX_LAG_MS: Final = 10_000
 """A server that has not heard its leader for so long answers with history."""
+_IDLE: Final = 90.0
+"""Seconds that an unused connection is kept: longer than a long poll, for there may be no room for a new one."""
 _ENDED: Final = (
     "it has ended, or it allows fewer connections (its limits.http_max_conns_per_client) than the setting `connections`"
 )
+
+
+class Hangup(SourceLost):
+    """Consul closed the connection without an answer: it has ended, or we hold too many."""
+
 
 T = TypeVar("T")
 
@@ -72,8 +79,10 @@ class Agent:
         """Send one request.
 
         Raises:
-            SourceLost: the connection failed, no answer came in time, or Consul has failed (it has no leader, …).
+            SourceLost: the connection failed or is closed, no answer came in time, or Consul has failed.
         """
+        if self._session.closed:
+            raise self._lost("we have closed the connection")
         asked = dict(query or {})
         if self.settings.datacenter:
             asked["dc"] = self.settings.datacenter
@@ -91,8 +100,8 @@ class Agent:
             raise self._lost(f"no answer within {timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
             raise self._lost(str(error)) from error
-        except (aiohttp.ServerDisconnectedError, ConnectionError) as error:
-            raise self._lost(f"closed the connection; {_ENDED}") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+            raise Hangup(f"Consul at {self.settings.url}: closed the connection; {_ENDED}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
 
@@ -121,19 +130,41 @@ class Agent:
         return SourceLost(f"Consul at {self.settings.url}: {why}")
 
 
+class Lines(msgspec.Struct, frozen=True):
+    """One Consul over separate connections, so that no kind of question waits behind another."""
+
+    listing: Agent
+    """One: the list, by which Consul's life is told."""
+    asking: Agent
+    """A few: what is read or written at once."""
+    polling: Agent
+    """The rest: long polls."""
+
+
 @asynccontextmanager
-async def open_agent(settings: Settings) -> AsyncIterator[Agent]:
+async def open_lines(settings: Settings) -> AsyncIterator[Lines]:
     """Open the API; leaving it closes every connection."""
+    async with (
+        _session(settings, 1) as listing,
+        _session(settings, OTHERS - 1) as asking,
+        _session(settings, settings.polls) as polling,
+    ):
+        yield Lines(Agent(settings, listing), Agent(settings, asking), Agent(settings, polling))
+
+
+@asynccontextmanager
+async def _session(settings: Settings, connections: int) -> AsyncIterator[aiohttp.ClientSession]:
     context = client_context(settings.tls) if settings.url.startswith("https") else True
-    connector = aiohttp.TCPConnector(limit=settings.connections, socket_factory=_watched_socket, ssl=context)
+    connector = aiohttp.TCPConnector(
+        limit=connections, keepalive_timeout=_IDLE, socket_factory=_watched_socket, ssl=context
+    )
     # Consul compresses where it may, which costs it more than a local network does.
     headers = {"Accept-Encoding": "identity", **({"X-Consul-Token": settings.token} if settings.token else {})}
-    async with aiohttp.ClientSession(
-        connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, headers=headers, cookie_jar=jar) as session:
         # aiohttp sends a GET again when its connection breaks: that would hide a restart, and with it a loss.
-        session._retry_connection = False  # noqa: SLF001 - it has no public name; a test in tests/live watches over it
-        yield Agent(settings, session)
+        session._retry_connection = False  # noqa: SLF001 - it has no public name; a test watches over it
+        yield session
 
 
 def segment(name: str) -> str:

@@ -27,8 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connections: int = 150
     """The most connections held at once. One long poll needs one, and Consul closes what exceeds its own limit of 200
     for a client (`limits.http_max_conns_per_client`). Services beyond it are swept: see `docs/registries/consul.md`."""
-    wait: str = "60s"
-    """How long a blocking query waits; at most 60s, since Consul answers an index from before a reset only after it."""
+    wait: str = "30s"
+    """How long a blocking query waits, at most 60s. So long Consul may sit on an index from before a reset, and keeps
+    the queries of a connection that is gone."""
     protocol: str = UNKNOWN_PROTOCOL
     """What instances speak whose `Meta` names no `protocol`."""
 

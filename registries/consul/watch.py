@@ -1,11 +1,12 @@
 """A watch over Consul's catalog.
 
-    the list         /v1/catalog/services, blocking     whom to ask; every few seconds a proof of life
+    the list         /v1/catalog/services, blocking     whom to ask; every few seconds a proof of life, on its own line
     a long poll      /v1/health/service/NAME, blocking  what a service has, one query for each, up to the bound
     beyond the bound /v1/health/state/any, blocking     whose checks have changed: those are read at once
                      a sweep at a bounded rate          when the list moves, and every `wait`: ports, weights, metadata
 
-Only a service's own answer says what it has; the list merely says whom to ask.
+Only a service's own answer says what it has; the list merely says whom to ask. And only the list can tell that Consul
+is gone: a long poll whose connection is closed is asked anew, from the beginning (`Attention.refused`).
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import msgspec
 from pilot_plus.model import Alive, Update
 from pilot_plus.ports import SourceLost
 from registries.consul import rights
-from registries.consul.agent import Agent
+from registries.consul.agent import Agent, Hangup, Lines
 from registries.consul.attention import Attention
 from registries.consul.background import Background
 from registries.consul.checks import Checks
@@ -30,7 +31,7 @@ from registries.consul.truth import EMPTY, Reading, Truth
 LIST_WAIT: Final = 4.0
 """Seconds. With `agent.PATIENCE` it bounds how late a Consul that has stopped is noticed."""
 READERS: Final = 4
-STARTERS: Final = 32
+STARTERS: Final = 16
 _CHUNK: Final = 2000
 
 
@@ -43,16 +44,19 @@ _Event: TypeAlias = _Heard | Alive | SourceLost
 
 
 class Watch:
-    """One watch: its tasks ask, and the iteration tells what their answers change."""
+    """One watch: its tasks ask, and the iteration tells what their answers change. They live as long as the connection.
 
-    def __init__(self, agent: Agent, control: rights.Control, tasks: Background) -> None:
-        self._agent = agent
+    No request of theirs is ever cancelled while the connection is open: over TLS that would keep its socket waiting for
+    Consul's farewell, which does not come before the long poll is over.
+    """
+
+    def __init__(self, lines: Lines, control: rights.Control, tasks: Background) -> None:
+        self._lines = lines
         self._control = control
         self._tasks = tasks
-        self._wait = agent.settings.wait_s
+        self._wait = lines.listing.settings.wait_s
         self._truth = Truth()
-        self._attention = Attention(agent.settings.polls)
-        self._polls: dict[str, asyncio.Task[None]] = {}
+        self._attention = Attention(lines.listing.settings.polls)
         self._events: asyncio.Queue[_Event] = asyncio.Queue(maxsize=64)
         self._saw_own = False
         self._sweep_pace = Bucket(rate=200, burst=50)
@@ -80,21 +84,20 @@ class Watch:
         self._start(
             self._follow_list(index), self._follow_checks(), self._sweep(), *(self._read() for _ in range(READERS))
         )
-        try:
-            while True:
-                match await self._events.get():
-                    case SourceLost() as lost:
-                        raise lost
-                    case Alive() as alive:
-                        yield alive
-                    case _Heard(service, reading):
-                        for update in self._truth.answered(service, reading):
-                            yield update
-        finally:
-            self._tasks.stop()
+        while True:
+            match await self._events.get():
+                case SourceLost() as lost:
+                    raise lost
+                case Alive() as alive:
+                    yield alive
+                case _Heard(service, reading):
+                    for update in self._truth.answered(service, reading):
+                        yield update
 
     async def _list(self, index: int) -> tuple[int, list[str]]:
-        answer = await self._agent.read("/v1/catalog/services", dict[str, msgspec.Raw], index=index, wait=LIST_WAIT)
+        answer = await self._lines.listing.read(
+            "/v1/catalog/services", dict[str, msgspec.Raw], index=index, wait=LIST_WAIT
+        )
         rights.check_list(answer.body.keys(), self._control, saw_own=self._saw_own)
         self._saw_own = OWN_SERVICE in answer.body
         return answer.index, list(answer.body)
@@ -105,10 +108,10 @@ class Watch:
         losses: list[SourceLost] = []
         left = iter(services)
 
-        async def read_some() -> None:
+        async def read_some(agent: Agent) -> None:
             for service in left:
                 try:
-                    indexes[service], reading = await self._reading(service)
+                    indexes[service], reading = await self._reading(agent, service)
                 except SourceLost as lost:
                     losses.append(lost)
                 if losses:
@@ -116,21 +119,22 @@ class Watch:
                 self._truth.learn(service, reading)
 
         async with asyncio.TaskGroup() as starters:
-            for _ in range(min(STARTERS, self._agent.settings.polls)):
-                starters.create_task(read_some())
+            # Those that will read later open their connections now, before long polls take all that there may be.
+            for number in range(STARTERS):
+                starters.create_task(read_some(self._lines.asking if number < READERS else self._lines.polling))
         if losses:
             raise losses[0]
         return indexes
 
-    async def _reading(self, service: str, index: int = 0) -> tuple[int, Reading]:
+    async def _reading(self, agent: Agent, service: str, index: int = 0) -> tuple[int, Reading]:
         """Ask for one service. Its index is 0 where Consul can't be asked: there is nothing to wait for."""
         try:
-            index, reading = await read_service(self._agent, service, index, self._wait)
+            index, reading = await read_service(agent, service, index, self._wait)
         except ValueError as error:
             return 0, unaskable(service, error)
         before = self._truth.of(service)
         if self._control is rights.Control.ON and before.entries and not reading.entries:
-            await rights.check_vanished(self._agent, service, before.nodes)
+            await rights.check_vanished(self._lines.asking, service, before.nodes)
         return index, reading
 
     def _start(self, *works: Coroutine[None, None, None]) -> None:
@@ -138,7 +142,7 @@ class Watch:
             self._tasks.start(self._reported(work))
 
     def _poll(self, service: str, index: int = 0) -> None:
-        self._polls[service] = self._tasks.start(self._reported(self._follow(service, index)))
+        self._start(self._follow(service, index))
 
     async def _reported(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -152,13 +156,22 @@ class Watch:
         while True:
             await pace.turn()
             asked = index
-            answered, reading = await self._reading(service, asked)
+            try:
+                answered, reading = await self._reading(self._lines.polling, service, asked)
+            except Hangup:
+                self._attention.refused(service)
+                self._work.set()
+                return
+            self._attention.answered(service)
             await self._events.put(_Heard(service, reading))
             if not answered:
+                self._attention.unaskable(service)
+                return
+            if not reading.entries and service not in self._attention.listed:
+                self._attention.ended(service)
                 return
             index = next_index(asked, answered)
             if asked == answered and (other := self._attention.trade(service)):
-                self._polls[other] = self._polls.pop(service)
                 service, index = other, 0
 
     async def _follow_list(self, index: int) -> None:
@@ -171,12 +184,11 @@ class Watch:
             index = next_index(asked, answered)
             if not index:
                 raise SourceLost(f"Consul's index fell from {asked} to {answered}: it was restored or wiped")
+            for service in self._attention.breathe():
+                self._poll(service)
             if answered == asked:
                 continue
-            start, stop = self._attention.update(_applications(listed))
-            for service in stop:
-                self._polls.pop(service).cancel()
-            for service in start:
+            for service in self._attention.update(_applications(listed)):
                 self._poll(service)
             self._stirred.set()
             self._work.set()
@@ -191,7 +203,12 @@ class Watch:
                 index = 0
                 continue
             asked = index
-            answer = await self._agent.read("/v1/health/state/any", list[Check], index=asked, wait=self._wait)
+            try:
+                answer = await self._lines.asking.read(
+                    "/v1/health/state/any", list[Check], index=asked, wait=self._wait
+                )
+            except Hangup:
+                continue
             index = next_index(asked, answer.index)
             for start in range(0, len(answer.body), _CHUNK):
                 checks.add(answer.body[start : start + _CHUNK])
@@ -230,10 +247,16 @@ class Watch:
                 continue
             await self._sweep_pace.turn()
             before = self._truth.of(service)
-            answered, reading = await self._reading(service)
+            try:
+                answered, reading = await self._reading(self._lines.asking, service)
+            except Hangup:
+                self._attention.put_off(service)
+                await asyncio.sleep(1)
+                continue
             if not answered and service not in self._attention.listed:
                 reading = EMPTY
-            await self._events.put(_Heard(service, reading))
+            if self._attention.counts(service):
+                await self._events.put(_Heard(service, reading))
             self._attention.was_read(service, changed=reading != before)
 
 

@@ -24,18 +24,47 @@ def test_what_is_beyond_the_bound_is_swept():
 def test_a_new_service_gets_a_long_poll_or_is_read_at_once():
     attention = Attention(2)
     attention.begin(["a"])
-    assert attention.update(["a", "b"]) == (["b"], [])
-    assert attention.update(["a", "b", "c"]) == ([], [])
+    assert attention.update(["a", "b"]) == ["b"]
+    assert attention.update(["a", "b", "c"]) == []
     assert attention.claim() == "c"
 
 
-def test_a_service_that_is_gone_from_the_list_is_read_once_more_and_leaves_its_place():
+def test_a_service_that_is_gone_from_the_list_is_read_once_more():
     attention = Attention(1)
     attention.begin(["a", "b"])
-    assert attention.update(["b"]) == (["b"], ["a"])
-    assert attention.claim() == "a"
-    attention.was_read("a", changed=True)
+    assert attention.update(["a"]) == []
+    assert attention.claim() == "b"
+    attention.was_read("b", changed=True)
     assert attention.claim() is None
+
+
+def test_a_service_that_is_gone_is_read_even_while_its_long_poll_sleeps():
+    attention = Attention(1)
+    attention.begin(["a", "b"])
+    assert attention.update(["b"]) == []
+    assert attention.claim() == "a"
+    assert attention.counts("a")
+    attention.was_read("a", changed=True)
+    attention.ended("a")
+    assert attention.breathe() == ["b"]
+
+
+def test_what_is_read_besides_a_long_poll_does_not_count_once_that_has_answered():
+    attention = Attention(1)
+    attention.begin(["a"])
+    attention.update([])
+    attention.claim()
+    attention.answered("a")
+    assert not attention.counts("a")
+
+
+def test_a_service_that_can_not_be_asked_for_gets_no_long_poll_again():
+    attention = Attention(2)
+    attention.begin(["..", "b"])
+    attention.unaskable("..")
+    assert attention.breathe() == []
+    assert attention.update(["b"]) == []
+    assert attention.claim() == ".."
 
 
 def test_a_touched_service_is_read_before_the_rest_of_the_sweep():
@@ -69,6 +98,19 @@ def test_a_long_poll_without_news_goes_to_a_service_that_changed():
     assert set(attention.beyond) == {"a", "b"}
 
 
+def test_a_refused_long_poll_makes_the_bound_smaller_until_it_has_breathed():
+    attention = Attention(3)
+    attention.begin(["a", "b", "c"])
+    attention.refused("c")
+    attention.refused("b")
+    assert (attention.polled, list(attention.beyond)) == ({"a"}, ["c", "b"])
+    assert attention.claim() == "c"
+    assert attention.breathe() == ["b"]
+    attention.put_off("c")
+    assert attention.breathe() == ["c"]
+    assert attention.breathe() == []
+
+
 class Attending(RuleBasedStateMachine):
     """Whatever happens: nobody is forgotten, nobody is asked by two, and the bound holds."""
 
@@ -82,9 +124,7 @@ class Attending(RuleBasedStateMachine):
 
     @rule(listed=names)
     def list_arrives(self, listed: set[str]) -> None:
-        start, stop = self.attention.update(sorted(listed))
-        assert self.polls.issuperset(stop)
-        self.polls = (self.polls - set(stop)) | set(start)
+        self.polls |= set(self.attention.update(sorted(listed)))
 
     @rule(services=names)
     def checks_change(self, services: set[str]) -> None:
@@ -99,6 +139,7 @@ class Attending(RuleBasedStateMachine):
         service = self.attention.claim()
         if service:
             assert service not in self.reading
+            assert service not in self.polls & self.attention.listed
             self.reading.add(service)
 
     @precondition(lambda self: self.reading)
@@ -113,10 +154,33 @@ class Attending(RuleBasedStateMachine):
         if other := self.attention.trade(service):
             self.polls = (self.polls - {service}) | {other}
 
+    @rule(data=st.data())
+    def gone_service_says_so(self, data: st.DataObject) -> None:
+        if gone := sorted(self.polls - self.attention.listed):
+            service = data.draw(st.sampled_from(gone))
+            self.attention.ended(service)
+            self.polls.discard(service)
+
+    @precondition(lambda self: self.reading)
+    @rule()
+    def reader_fails(self) -> None:
+        self.attention.put_off(self.reading.pop())
+
+    @precondition(lambda self: self.polls)
+    @rule(data=st.data())
+    def poll_is_refused(self, data: st.DataObject) -> None:
+        service = data.draw(st.sampled_from(sorted(self.polls)))
+        self.attention.refused(service)
+        self.polls.discard(service)
+
+    @rule()
+    def time_goes_by(self) -> None:
+        self.polls |= set(self.attention.breathe())
+
     @invariant()
     def nobody_is_asked_by_two(self) -> None:
         assert self.polls == self.attention.polled
-        assert not self.polls & self.reading
+        assert all(self.attention.counts(service) for service in self.polls & self.reading)
 
     @invariant()
     def the_bound_holds(self) -> None:
@@ -124,7 +188,8 @@ class Attending(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_forgotten(self) -> None:
-        assert self.attention.polled | set(self.attention.beyond) == self.attention.listed
+        assert self.attention.polled | set(self.attention.beyond) >= self.attention.listed
+        assert set(self.attention.beyond) <= self.attention.listed
 
 
 TestAttending = Attending.TestCase
