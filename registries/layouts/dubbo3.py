@@ -7,10 +7,11 @@
 | ports | `payload.metadata["dubbo.endpoints"]`, named by their protocols; without it `port`, with `protocol` |
 | critical | `enabled: false` |
 | aliases of the service | the interfaces whose mapping names the application |
-| metadata | the rest of `payload.metadata` |
+| metadata | the rest of `payload.metadata`, but for where Dubbo finds its own metadata, and which |
 
-What it can't hold when we write: weights, `warning` (passing), `draining` (critical), names of ports other than their
-protocols. A consumer also wants to know which interfaces the application serves: see `dubbo3_metadata`.
+What it can't hold when we write: weights, `warning` (passing), `draining` (critical), ports that speak nothing of
+Dubbo's, names of ports other than their protocols, an id of its own, metadata under the names above. What a consumer
+wants to know of the application beside, `dubbo3_metadata` writes.
 (apache/dubbo: `ZookeeperServiceDiscovery`, `ZookeeperInstance`, `MetadataServiceNameMapping`.)
 """
 
@@ -31,15 +32,17 @@ from registries.layouts.curator_json import (
     service_of,
 )
 from registries.layouts.dubbo import PROTOCOLS
+from registries.layouts.dubbo3_metadata import companions_of, metadata_of
 from registries.layouts.dubbo_rules import Aliases
 from registries.layouts.dubbo_url import decoded_part
 from registries.layouts.jsontext import from_json, text_of
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import marked, unmarked
-from registries.layouts.tree import Place, below, segment, set_root
+from registries.layouts.tree import Companion, Place, below, segment, set_root
 
 ENDPOINTS: Final = "dubbo.endpoints"
 STORAGE: Final = "dubbo.metadata.storage-type"
+REVISION: Final = "dubbo.metadata.revision"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -50,15 +53,18 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`mapping` maps interfaces to applications; `protocol` is what a port speaks that doesn't say it."""
+    """`mapping` maps interfaces to applications, `metadata` says what those serve; `protocol` is what ports speak
+    that don't say it."""
 
     root: str = "/services"
     mapping: str = "/dubbo/mapping"
+    metadata: str = "/dubbo/metadata"
     protocol: str = "dubbo"
 
     def __post_init__(self) -> None:
         set_root(self)
         set_root(self, "mapping")
+        set_root(self, "metadata")
 
     @property
     def name(self) -> str:
@@ -103,6 +109,7 @@ class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return (service,) if service else ()
         metadata, origin, zone = unmarked(entry.metadata)
         ports = _ports(entry, metadata.pop(ENDPOINTS, ""), self.protocol)
+        metadata = {name: value for name, value in metadata.items() if name not in (REVISION, STORAGE)}
         return (
             instance(
                 key=raw.path,
@@ -128,27 +135,39 @@ class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return None
 
     def encode(self, instance: Instance) -> Raw:
-        """Write an instance with Dubbo's payload."""
+        """Write an instance with Dubbo's payload; its metadata is in the registry."""
+        ports = self._spoken(instance)
+        place_id = f"{instance.address}:{ports[0].number}"
+        endpoints = [Endpoint(port.number, port.protocol) for port in ports]
+        metadata = {
+            **marked(instance),
+            ENDPOINTS: msgspec.json.encode(endpoints).decode(),
+            REVISION: metadata_of(instance, ports).revision,
+            STORAGE: "remote",
+        }
+        payload: Json = {"@class": DUBBO_CLASS, "id": place_id, "name": instance.name, "metadata": metadata}
+        is_passing = instance.health in (Health.PASSING, Health.WARNING)
+        written = msgspec.structs.replace(instance, id=place_id)
+        numbers = (ports[0].number, None)
+        return entry_raw(self.root, written, numbers, payload, scheme=False, enabled=None if is_passing else False)
+
+    def companions(self, instance: Instance) -> tuple[Companion, ...]:
+        """The metadata that the instance names, and its application in the mapping of every interface."""
+        return companions_of(metadata_of(instance, self._spoken(instance)), self.metadata, self.mapping)
+
+    def _spoken(self, instance: Instance) -> list[Port]:
+        """The ports that speak something of Dubbo's; one whose protocol nobody knows is taken for `protocol`."""
+        unknown = Port(self.protocol, 0, self.protocol)
         ports = [
-            Endpoint(port.number, self.protocol if port.protocol == UNKNOWN_PROTOCOL else port.protocol)
+            Port(unknown.name, port.number, unknown.protocol) if port.protocol == UNKNOWN_PROTOCOL else port
             for port in instance.ports
         ]
         spoken = [port for port in ports if port.protocol in PROTOCOLS]
         if not spoken:
-            raise ValueError(f"it speaks {', '.join(sorted({port.protocol for port in ports}))}, not Dubbo")
-        first = spoken[0].port
-        metadata = {
-            STORAGE: "remote",
-            **marked(instance),
-            ENDPOINTS: msgspec.json.encode(spoken).decode(),
-        }
-        place_id = f"{instance.address}:{first}"
-        payload: Json = {"@class": DUBBO_CLASS, "id": place_id, "name": instance.name, "metadata": metadata}
-        is_passing = instance.health in (Health.PASSING, Health.WARNING)
-        written = msgspec.structs.replace(instance, id=place_id)
-        return entry_raw(
-            self.root, written, (first, None), payload, scheme=False, enabled=None if is_passing else False
-        )
+            raise ValueError(
+                f"it speaks {', '.join(sorted({port.protocol for port in ports}))}, and nothing of Dubbo's"
+            )
+        return spoken
 
 
 def _ports(entry: Entry, endpoints: str, protocol: str) -> tuple[Port, ...]:

@@ -5,6 +5,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
+from pilot_plus.model import Instance
 from registries.layouts.dubbo_rules import Rule
 from registries.layouts.layout import Layout, Raw
 
@@ -48,6 +49,27 @@ class Ruled(Protocol):
 
         Raises:
             ValueError: it should be a rule, but can't be used.
+        """
+        ...
+
+
+class Companion(msgspec.Struct, frozen=True):
+    """A durable node that readers need beside a record; with `joins` its data is a list that ours is joined to."""
+
+    path: str
+    data: bytes
+    joins: bool = False
+
+
+@runtime_checkable
+class Accompanied(Protocol):
+    """A layout whose records are of no use alone."""
+
+    def companions(self, instance: Instance) -> tuple[Companion, ...]:
+        """What must be there before the instance. It is shared by instances, and stays when they go.
+
+        Raises:
+            ValueError: the layout can't hold the instance.
         """
         ...
 

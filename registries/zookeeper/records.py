@@ -154,7 +154,7 @@ class Records:
         directory = self._directories[path]
         now = directory.service
         if now is not None:
-            aliases = tuple(sorted(self._aliases.get(now.key, ())))
+            aliases = tuple(sorted(self._aliases.get(now.key, set()) - {now.name}))
             if aliases:
                 now = msgspec.structs.replace(now, aliases=aliases)
             elif directory.keys or directory.others:

@@ -18,11 +18,22 @@ from registries.layouts.curator_json import Sharing, payload_class_of
 from registries.layouts.layout import Raw
 from registries.layouts.tree import Place, TreeLayout
 from registries.zookeeper.connection import Connection
-from registries.zookeeper.requests import Children, Create, Data, Stat, Write
+from registries.zookeeper.requests import Change, Children, Create, Data, Delete, Multi, Stat, Write
 from registries.zookeeper.settings import Settings
 from registries.zookeeper.tree import breathing
-from registries.zookeeper.writes import Found, Intent, Proof, Sought, drop_write, intent_of, put_write, result_of
+from registries.zookeeper.writes import (
+    Found,
+    Intent,
+    Proof,
+    Sought,
+    companion_plan,
+    drop_write,
+    intent_of,
+    put_write,
+    result_of,
+)
 
+WRITES: Final = (Create, Delete, Change, Multi)
 MAX_LOOKED_AT: Final = 500
 """Records of a shared directory whose class is looked at before we write into it for the first time."""
 
@@ -39,6 +50,7 @@ class Writer:
         self._paths: dict[str, str] = {}
         self._shared: set[str] = set()
         self._directories: set[str] = {""}
+        self._known: set[str] = set()
 
     async def put(self, instances: Sequence[Instance]) -> list[Result]:
         """Write each instance; see `pilot_plus.ports.Sink`."""
@@ -84,6 +96,7 @@ class Writer:
             or put_write(intent, found.get(key, []), self._proof)
             for key, intent in intents.items()
         }
+        plans |= await self._accompany([intents[key] for key, plan in plans.items() if isinstance(plan, WRITES)])
         results = await self._write(plans, [one.sought.directory for one in intents.values()])
         done = [intent for key, intent in intents.items() if isinstance(results[key], Done)]
         for intent in done:
@@ -164,6 +177,20 @@ class Writer:
                 self._shared.add(directory)
         return troubles
 
+    async def _accompany(self, intents: list[Intent]) -> dict[str, Result]:
+        """Write what readers need beside the records, first; and say for which it could not be done."""
+        wanted = {one.path: one for intent in intents for one in intent.companions if one.path not in self._known}
+        there = await self._session.try_all([Data(path) for path in wanted])
+        plans = {path: companion_plan(one, node) for (path, one), node in zip(wanted.items(), there, strict=True)}
+        results = await self._write(plans, [path.rpartition("/")[0] for path in wanted])
+        self._known |= {path for path, result in results.items() if isinstance(result, Done)}
+        return {
+            intent.sought.key: trouble
+            for intent in intents
+            for one in intent.companions
+            if not isinstance(trouble := results.get(one.path, Done("")), Done)
+        }
+
     async def _write(self, plans: dict[str, Write | Result], directories: Iterable[str] = ()) -> dict[str, Result]:
         """Carry the plans out, directories first."""
         results: dict[str, Result] = {k: p for k, p in plans.items() if isinstance(p, Done | Refused | Failed)}
@@ -175,6 +202,7 @@ class Writer:
             if isinstance(result, Failed):  # what we believed to know is wrong, or may be
                 self._forget(key)
                 self._directories = {""}
+                self._known.clear()
         return results
 
     def _missing(self, directories: Iterable[str]) -> list[str]:

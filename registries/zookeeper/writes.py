@@ -32,8 +32,8 @@ from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.ports import Done, Failed, Refused, Result
 from registries.layouts.layout import Raw
 from registries.layouts.mark import origin_of, origin_text
-from registries.layouts.tree import TreeLayout
-from registries.zookeeper.requests import Change, Create, Delete, Multi, Write
+from registries.layouts.tree import Accompanied, Companion, TreeLayout
+from registries.zookeeper.requests import Change, Create, Delete, Multi, Node, Write
 
 
 class Sought(msgspec.Struct, frozen=True):
@@ -51,6 +51,7 @@ class Intent(msgspec.Struct, frozen=True):
     raw: Raw
     origin: Origin
     is_leased: bool
+    companions: tuple[Companion, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -86,7 +87,8 @@ def intent_of(instance: Instance, layout: TreeLayout) -> Intent:
         directory = layout.directory(record.key)
         if isinstance(record, Instance) and directory is not None:
             origin = origin_of(origin_text(instance.origin)) if instance.origin != NO_ORIGIN else NO_ORIGIN
-            return Intent(Sought(record.key, layout, directory), raw, origin, bool(instance.lease))
+            companions = layout.companions(instance) if isinstance(layout, Accompanied) else ()
+            return Intent(Sought(record.key, layout, directory), raw, origin, bool(instance.lease), companions)
     raise ValueError(f"the layout {layout.name} would not read what it writes")
 
 
@@ -103,6 +105,19 @@ def put_write(intent: Intent, found: Sequence[Found], proof: Proof) -> Write | R
     if not writes:
         return Done(intent.sought.key)
     return writes[0] if len(writes) == 1 else Multi(writes)
+
+
+def companion_plan(companion: Companion, there: object) -> Write | Result:
+    """The write that makes sure of a companion, or what there is to say instead."""
+    match there:
+        case NoNodeError():
+            return Create(companion.path, companion.data)
+        case Node(data=data, stat=stat):
+            held = [name.strip() for name in data.split(b",") if name.strip()]
+            if companion.joins and companion.data not in held:
+                return Change(companion.path, b",".join([*held, companion.data]), stat.version)
+            return Done(companion.path)
+    return result_of(companion.path, there)
 
 
 def drop_write(sought: Sought, found: Sequence[Found], proof: Proof) -> Write | Result:

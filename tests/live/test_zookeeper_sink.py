@@ -22,7 +22,7 @@ from tests.live.test_zookeeper import end_session
 
 pytestmark = pytest.mark.live
 
-PROTOCOLS = {"dubbo": "dubbo", "spring": "http", "curator": "unknown", "sofarpc": "bolt"}
+PROTOCOLS = {"dubbo": "dubbo", "spring": "http", "curator": "unknown", "sofarpc": "bolt", "dubbo3": "tri"}
 
 
 def settings(server: ZooKeeper, root: str, *layouts: str, address: str = "") -> Settings:
@@ -187,6 +187,23 @@ async def test_a_copy_that_somebody_edits_or_deletes_by_hand_is_repaired(zookeep
         if isinstance(result, Failed):  # it believed that the directories were there
             await put(sink, copy("spring", lease=0.0))
         await mirror.until(lambda m: set(m.instances) == {key})
+
+
+async def test_a_consumer_of_dubbo_3_finds_the_metadata_and_the_mapping_keeps_what_others_wrote(zookeeper: ZooKeeper):
+    root = {"root": "/three/services", "mapping": "/three/mapping", "metadata": "/three/metadata"}
+    chosen = Settings(hosts=zookeeper.address, layouts=({"dubbo3": dict[str, object](root)},))
+    with plain_client(zookeeper) as client:
+        client.create("/three/mapping/com.example.Orders", b"carts", makepath=True)
+    one = copy("dubbo3", name="orders", metadata={"dubbo.interfaces": "com.example.Orders:1.0.0"})
+    async with mirrored(chosen) as (mirror, sink):
+        (key,) = await put(sink, one)
+        await mirror.until(lambda m: {one.aliases for one in m.services.values()} == {("com.example.Orders",)})
+        with plain_client(zookeeper) as client:
+            assert client.get("/three/mapping/com.example.Orders")[0] == b"carts,orders"
+            (revision,) = client.get_children("/three/metadata/orders")
+            assert revision.encode() in client.get(key)[0]
+            assert b'"com.example.Orders:1.0.0:tri"' in client.get(f"/three/metadata/orders/{revision}")[0]
+        await sink.drop([key])
 
 
 async def test_nothing_is_written_among_records_that_its_readers_could_not_read(zookeeper: ZooKeeper):

@@ -73,9 +73,9 @@ def test_a_tls_port_of_spring_is_https():
 
 def test_dubbos_endpoints_are_its_ports():
     endpoints = '[{"port":20880,"protocol":"dubbo"},{"port":50051,"protocol":"tri"},{"port":20881,"protocol":"dubbo"}]'
-    one = read(Dubbo3(), dubbo({"dubbo.endpoints": endpoints, "dubbo.metadata.revision": "f82a"}, port=20880))
+    one = read(Dubbo3(), dubbo({"dubbo.endpoints": endpoints, "dubbo.metadata.revision": "f82a", "a": "b"}, port=20880))
     assert one.ports == (Port("dubbo", 20880, "dubbo"), Port("tri", 50051, "tri"))
-    assert one.metadata == (("dubbo.metadata.revision", "f82a"),)
+    assert one.metadata == (("a", "b"),)
 
 
 def test_dubbo_without_endpoints_has_its_port():
@@ -223,12 +223,10 @@ def test_dubbo3_reads_what_it_writes_but_for_what_the_table_says(one: Instance):
     except ValueError:
         return
     back = read(Dubbo3(), raw)
-    names = {"dubbo.endpoints", "dubbo.metadata.storage-type"}
-    metadata = tuple(pair for pair in one.metadata if pair[0] not in names)
-    kept = tuple(pair for pair in back.metadata if pair[0] not in names)
-    assert msgspec.structs.replace(back, metadata=kept) == expected(
-        one, back, id=f"{one.address}:{one.ports[0].number}", health=two_levels(one), metadata=metadata
-    )
+    taken = {"dubbo.endpoints", "dubbo.metadata.storage-type", "dubbo.metadata.revision"}
+    metadata = tuple(pair for pair in one.metadata if pair[0] not in taken)
+    place = f"{one.address}:{one.ports[0].number}"
+    assert back == expected(one, back, id=place, health=two_levels(one), metadata=metadata)
 
 
 @pytest.mark.parametrize("layout", FAMILY, ids=lambda layout: layout.name)
@@ -236,7 +234,7 @@ def test_dubbo3_reads_what_it_writes_but_for_what_the_table_says(one: Instance):
 def test_a_name_that_would_leave_its_directory_is_refused(layout: TreeLayout, name: str):
     protocol = "dubbo" if layout.name == "dubbo3" else "http"
     one = instance(key="k", name="orders", id="i", address="h", ports=[Port(protocol, 1, protocol)])
-    with pytest.raises(ValueError, match="node's name"):
+    with pytest.raises(ValueError, match=r"node's name|no name for Dubbo"):
         layout.encode(msgspec.structs.replace(one, name=name))
 
 
@@ -271,3 +269,28 @@ def test_curators_payload_is_none_where_there_is_nothing_to_say():
 def test_an_instance_that_speaks_neither_http_nor_https_is_no_springs():
     with pytest.raises(ValueError, match="it speaks dubbo"):
         Spring().encode(instance(key="k", name="a", id="i", address="h", ports=[Port("dubbo", 1, "dubbo")]))
+
+
+def test_a_consumer_of_dubbo_3_finds_what_an_application_serves():
+    one = instance(
+        key="k",
+        name="orders",
+        id="i",
+        address="10.1.0.7",
+        ports=[Port("dubbo", 20880, "dubbo"), Port("http", 80, "http")],
+        weight=50,
+        metadata={"dubbo.interfaces": "com.example.OrderService:1.0.0:blue, com.example.Carts"},
+    )
+    revision = json.loads(Dubbo3().encode(one).data)["payload"]["metadata"]["dubbo.metadata.revision"]
+    metadata, *mappings = Dubbo3().companions(one)
+    assert [(node.path, node.data, node.joins) for node in mappings] == [
+        ("/dubbo/mapping/com.example.Carts", b"orders", True),
+        ("/dubbo/mapping/com.example.OrderService", b"orders", True),
+    ]
+    assert metadata.path == f"/dubbo/metadata/orders/{revision}"
+    info = json.loads(metadata.data)
+    assert (info["app"], info["revision"]) == ("orders", revision)
+    assert set(info["services"]) == {"blue/com.example.OrderService:1.0.0:dubbo", "com.example.Carts:dubbo"}
+    served = info["services"]["blue/com.example.OrderService:1.0.0:dubbo"]
+    assert (served["name"], served["version"], served["group"]) == ("com.example.OrderService", "1.0.0", "blue")
+    assert (served["protocol"], served["port"], served["params"]["weight"]) == ("dubbo", 20880, "50")
