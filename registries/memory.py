@@ -39,6 +39,8 @@ class Store:
         """Begin empty."""
         self.records: dict[str, _Record] = {}
         self.watches: set[_Watch] = set()
+        self.locks: dict[str, tuple[str, float]] = {}
+        """By name: whose, and until when (monotonic seconds)."""
         self.down: str = ""
         """Why nobody can connect, if so."""
         self.breaks = 0
@@ -109,7 +111,7 @@ def store(name: str = "default") -> Store:
 
 
 class Memory:
-    """A connection to a store: source, sink, and keeper of its leases."""
+    """A connection to a store: source, sink, keeper of its leases and of locks."""
 
     def __init__(self, held: Store) -> None:
         """Connect to a store."""
@@ -150,6 +152,23 @@ class Memory:
     async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
         """Begin the leases anew."""
         return [self._renew(key) for key in keys]
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """Everything is held as it is."""
+        return msgspec.structs.replace(instance, key=key_of(instance))
+
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take a lock that is free or over, or keep one's own."""
+        now, (holder, until) = monotonic(), self._store.locks.get(name, ("", 0.0))
+        if holder not in ("", owner) and now < until:
+            return holder
+        self._store.locks[name] = (owner, now + ttl)
+        return owner
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a lock up."""
+        if self._store.locks.get(name, ("", 0.0))[0] == owner:
+            del self._store.locks[name]
 
     def _put(self, instance: Instance) -> Result:
         key = key_of(instance)

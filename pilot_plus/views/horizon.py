@@ -72,7 +72,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def see(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, service: str) -> tuple[Seen, ...]:
     """The endpoints of a service that a viewer sees; empty if there is none, or no such service."""
     entry = catalog.entries.get(service)
-    return _looked(catalog, topology, edges, viewer, entry)[0] if entry else ()
+    return look(catalog, topology, edges, viewer, entry)[0] if entry else ()
 
 
 def explain(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, service: str) -> tuple[Verdict, ...]:
@@ -80,13 +80,26 @@ def explain(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, 
     entry = catalog.entries.get(service)
     if entry is None:
         return ()
-    seen, ways = _looked(catalog, topology, edges, viewer, entry)
+    seen, ways = look(catalog, topology, edges, viewer, entry)
     shown: dict[Place, list[Seen]] = {}
     for endpoint in seen:
         for place in (endpoint.place, *endpoint.others) if endpoint.instance else endpoint.behind:
             shown.setdefault(place, []).append(endpoint)
     places = sorted(entry.instances, key=lambda place: (entry.instances[place].id, place))
     return tuple(_verdict(place, entry.instances[place], ways[place], shown.get(place, [])) for place in places)
+
+
+def look(
+    catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, entry: Entry
+) -> tuple[tuple[Seen, ...], Mapping[Place, Way]]:
+    """The endpoints of an entry (the catalog's, or a part of it) that a viewer sees, and the way to each record."""
+    sight = Sight(topology, edges, viewer, entry.service)
+    ways = {place: sight.way(place[0], instance) for place, instance in entry.instances.items()}
+    endpoints = endpoints_of(catalog, _visible(entry, ways), topology.home)
+    found = _Found(topology, edges, viewer, entry)
+    for endpoint in endpoints:
+        found.add(endpoint, ways[endpoint.place])
+    return found.seen(), ways
 
 
 def priorities(topology: Topology, zone: str, *, is_stale: bool) -> tuple[bool, int]:
@@ -98,18 +111,6 @@ def priorities(topology: Topology, zone: str, *, is_stale: bool) -> tuple[bool, 
 
 
 # ------------------------------------------------------------------------------------------------ looking
-
-
-def _looked(
-    catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, entry: Entry
-) -> tuple[tuple[Seen, ...], Mapping[Place, Way]]:
-    sight = Sight(topology, edges, viewer, entry.service)
-    ways = {place: sight.way(place[0], instance) for place, instance in entry.instances.items()}
-    endpoints = endpoints_of(catalog, _visible(entry, ways), topology.home)
-    found = _Found(topology, edges, viewer, entry)
-    for endpoint in endpoints:
-        found.add(endpoint, ways[endpoint.place])
-    return found.seen(), ways
 
 
 def _visible(entry: Entry, ways: Mapping[Place, Way]) -> Entry:

@@ -1,0 +1,197 @@
+"""The index of what sync wrote, for records that can hold no mark: written before the write, by key once it is known.
+
+    intend   10.1.0.7:9000 of vm/user.rpc in etcd, by rule r     on the disk before the record is in the registry
+    put      user.rpc/7587…                                      the registry's own source reports it: ours, by endpoint
+    done     key user.rpc/7587…                                  from now on by its key
+    forget                                                       when it is out of the registry again
+
+Without it a copy in a registry that strips metadata would look like an original, and another rule would copy it on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
+
+from pilot_plus.model import Instance, Origin
+from pilot_plus.views.copies import Copy
+
+KIND: Final = "sync-written"
+
+
+class Document(Protocol):
+    """A document of the journal."""
+
+    @property
+    def key(self) -> str:
+        """Unique among those of a kind."""
+        ...
+
+    @property
+    def payload(self) -> bytes:
+        """JSON."""
+        ...
+
+
+class Documents(Protocol):
+    """The journal's documents, as far as sync needs them."""
+
+    async def list(self, kind: str) -> Sequence[Document]:
+        """All of a kind."""
+        ...
+
+    async def write(self, kind: str, puts: Mapping[str, bytes], deletes: Sequence[str] = ()) -> None:
+        """Write many in one transaction; on the disk when it returns. Raises OSError."""
+        ...
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that we wrote, or are about to."""
+
+    target: str
+    rule: str
+    origin: Origin
+    unit: str
+    address: str
+    ports: tuple[int, ...]
+    key: str = ""
+    """Empty as long as the registry has not said it."""
+
+    @property
+    def name(self) -> str:
+        """Its key among the documents."""
+        parts = (self.target, self.rule, *_parts(self.origin), self.unit, self.address, *map(str, self.ports))
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+_Endpoint: TypeAlias = tuple[str, str, str, tuple[int, ...]]
+
+
+class Index:
+    """What sync wrote without a mark, in all targets."""
+
+    def __init__(self, documents: Documents) -> None:
+        """Keep it in the journal."""
+        self._documents = documents
+        self._written: dict[str, Written] = {}
+        self._by_key: dict[tuple[str, str], Written] = {}
+        self._by_endpoint: dict[_Endpoint, Written] = {}
+
+    async def load(self) -> None:
+        """Read what earlier runs wrote; what can't be read is nobody's.
+
+        Raises:
+            OSError: the journal can't be read.
+        """
+        for document in await self._documents.list(KIND):
+            try:
+                self._remember(msgspec.json.decode(document.payload, type=Written))
+            except msgspec.MsgspecError:
+                continue
+
+    def owner(self, registry: str, instance: Instance) -> tuple[str, Origin] | None:
+        """Rule and origin of a record read from a registry; None if we did not write it, or it says so itself."""
+        written = self._by_key.get((registry, instance.key)) if self._written else None
+        if written is None and self._by_endpoint:
+            written = self._by_endpoint.get((registry, instance.service, instance.address, _numbers(instance)))
+        return (written.rule, written.origin) if written else None
+
+    def is_written(self, registry: str, instance: Instance) -> bool:
+        """Whether it is one of ours."""
+        return self.owner(registry, instance) is not None
+
+    def in_target(self, target: str) -> list[Written]:
+        """Everything in one registry."""
+        return [one for one in self._written.values() if one.target == target]
+
+    async def intend(self, target: str, copies: Iterable[Copy]) -> None:
+        """Note what is about to be written, where the record will not say it itself.
+
+        Raises:
+            OSError: the journal can't be written: then nothing may be.
+        """
+        intended = [_written(target, copy) for copy in copies if not copy.holds_mark]
+        new = {one.name: one for one in intended if one.name not in self._written}
+        if not new:
+            return
+        await self._documents.write(KIND, {name: msgspec.json.encode(one) for name, one in new.items()})
+        for one in new.values():
+            self._remember(one)
+
+    async def done(self, target: str, done: Iterable[tuple[Copy, str]]) -> None:
+        """Note the keys under which copies lie.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        known = [
+            msgspec.structs.replace(written, key=key)
+            for copy, key in done
+            if (written := self._written.get(_written(target, copy).name)) and written.key != key
+        ]
+        if not known:
+            return
+        for one in known:
+            self._remember(one)
+        await self._documents.write(KIND, {one.name: msgspec.json.encode(one) for one in known})
+
+    async def forget(self, target: str, keys: Iterable[str]) -> None:
+        """What lay there is gone.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        gone = [one for key in keys if (one := self._by_key.get((target, key)))]
+        await self._remove(gone)
+
+    async def retract(self, target: str, copies: Iterable[Copy]) -> None:
+        """They were not written after all.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        names = (_written(target, copy).name for copy in copies)
+        await self._remove([one for name in names if (one := self._written.get(name)) and not one.key])
+
+    async def _remove(self, gone: Sequence[Written]) -> None:
+        for one in gone:
+            self._drop(one)
+        if gone:
+            await self._documents.write(KIND, {}, [one.name for one in gone])
+
+    def _remember(self, one: Written) -> None:
+        self._drop(one)
+        self._written[one.name] = one
+        if one.key:
+            self._by_key[one.target, one.key] = one
+        else:
+            self._by_endpoint[one.target, one.unit, one.address, one.ports] = one
+
+    def _drop(self, one: Written) -> None:
+        old = self._written.pop(one.name, None)
+        if old is None:
+            return
+        if old.key:
+            self._by_key.pop((old.target, old.key), None)
+        self._by_endpoint.pop((old.target, old.unit, old.address, old.ports), None)
+
+
+def _written(target: str, copy: Copy) -> Written:
+    return Written(
+        target=target,
+        rule=copy.rule,
+        origin=copy.record.origin,
+        unit=copy.unit,
+        address=copy.expected.address,
+        ports=_numbers(copy.expected),
+        key=copy.expected.key if copy.is_foreseen else "",
+    )
+
+
+def _numbers(instance: Instance) -> tuple[int, ...]:
+    return tuple(sorted(port.number for port in instance.ports))
+
+
+def _parts(origin: Origin) -> tuple[str, ...]:
+    return origin.cluster, origin.registry, origin.id, *origin.hops

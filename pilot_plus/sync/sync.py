@@ -1,0 +1,265 @@
+"""Sync as the hub runs it and operators ask it: one reconciler for each registry, and what they say of rules."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from pilot_plus.catalog import Holder
+from pilot_plus.config import Config
+from pilot_plus.sync.index import Documents, Index
+from pilot_plus.sync.planning import BREATH, Mode, Planning, World
+from pilot_plus.sync.reconciler import Open, Reconciler
+from pilot_plus.sync.status import (
+    SHOWN,
+    NotWritten,
+    PlannedChange,
+    RuleStatus,
+    State,
+    SyncPlan,
+    SyncStatus,
+    lines_of,
+    plan_of,
+)
+from pilot_plus.views.copies import LeftOut, rules_of, target_of
+from pilot_plus.views.edges import Carrying
+from pilot_plus.views.topology import topology_of
+
+log = logging.getLogger(__name__)
+
+KIND: Final = "sync-mode"
+"""Of the journal's documents that say which rules are paused or purged."""
+
+
+class Sync:
+    """All rules and all targets."""
+
+    def __init__(
+        self,
+        config: Config,
+        holder: Holder,
+        targets: Mapping[str, Open],
+        documents: Documents,
+        *,
+        owner: str,
+        clock: Callable[[], float] = monotonic,
+        carrying: Callable[[], Carrying] | None = None,
+    ) -> None:
+        """`targets`: how to connect to each registry; `owner`: this copy of the hub, among those with these rules.
+
+        `carrying`: what the edges have acknowledged by now; the same object as long as nothing has changed.
+        """
+        self._documents = documents
+        self._clock = clock
+        self._index = Index(documents)
+        topology = topology_of(config, with_plans=True)
+        self._world = World(holder, topology, self._index, *((carrying,) if carrying else ()))
+        self._modes: dict[str, Mode] = {}
+        rules = rules_of(config)
+        self._reconcilers = {
+            registry.name: Reconciler(
+                self._world,
+                target_of(config, registry),
+                [rule for rule in rules if rule.target == registry.name],
+                targets[registry.name],
+                owner,
+                clock,
+            )
+            for registry in config.registries
+            if registry.name in targets
+        }
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self.load()
+        async with asyncio.TaskGroup() as tasks:
+            for reconciler in self._reconcilers.values():
+                tasks.create_task(reconciler.run(), name=f"sync {reconciler.registry}")
+
+    async def load(self) -> None:
+        """Read what earlier runs left in the journal; `run` does it.
+
+        Raises:
+            OSError: the journal can't be read.
+        """
+        await self._index.load()
+        for document in await self._documents.list(KIND):
+            try:
+                self._modes[document.key] = Mode(msgspec.json.decode(document.payload, type=str))
+            except (msgspec.MsgspecError, ValueError):
+                log.warning("unreadable: %s %r", KIND, document.key)
+        self._say_modes()
+
+    def reload(self, config: Config) -> None:
+        """Go on with the rules of another configuration; its registries are those of this one."""
+        self._world.topology = topology_of(config, with_plans=True)
+        rules = rules_of(config)
+        for registry in config.registries:
+            if reconciler := self._reconcilers.get(registry.name):
+                mine = [rule for rule in rules if rule.target == registry.name]
+                reconciler.reload(target_of(config, registry), mine)
+
+    def touch(self, services: Iterable[str]) -> None:
+        """What the edges carry of these services has changed."""
+        services = list(services)
+        for reconciler in self._reconcilers.values():
+            reconciler.look_at(services)
+
+    # -------------------------------------------------------------------------------------------- operating
+
+    async def plan(self, rule: str = "") -> SyncPlan:
+        """What would be written, changed and removed now, by all rules or one, and why."""
+        lines: list[PlannedChange] = []
+        for reconciler in self._reconcilers.values():
+            lines += await _planned(reconciler.planning)
+        return plan_of([line for line in lines if not rule or line.rule == rule])
+
+    def status(self) -> SyncStatus:
+        """Every rule in its target, and those that are gone and have left copies."""
+        found = [status for reconciler in self._reconcilers.values() for status in self._statuses(reconciler)]
+        return SyncStatus(sync=tuple(found))
+
+    def approve(self, rule: str = "") -> int:
+        """Let the removals that the guard of a rule (or of all) holds go; return how many they are."""
+        return sum(reconciler.approve(name) for reconciler, name in self._named(rule))
+
+    async def pause(self, rule: str) -> None:
+        """Change nothing of a rule any more; its leases are kept.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        await self._set_mode([rule], Mode.PAUSED)
+
+    async def resume(self, rule: str) -> None:
+        """Take back `pause` or `purge`.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        await self._set_mode([rule], None)
+
+    async def purge(self, rule: str = "") -> None:
+        """Take back everything that a rule (or the hub) ever wrote, and write nothing for it until `resume`.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        await self._set_mode([name for _, name in self._named(rule)] or [rule], Mode.PURGED)
+
+    def knows(self, rule: str) -> bool:
+        """Whether there is such a rule, or copies of one."""
+        return bool(self._named(rule))
+
+    def _named(self, rule: str) -> list[tuple[Reconciler, str]]:
+        return [
+            (reconciler, name)
+            for reconciler in self._reconcilers.values()
+            for name in dict.fromkeys((*reconciler.planning.units.rules, *reconciler.planning.restraint.rules()))
+            if rule in ("", name)
+        ]
+
+    async def _set_mode(self, rules: Iterable[str], mode: Mode | None) -> None:
+        names = list(dict.fromkeys(rules))
+        if mode is None:
+            await self._documents.write(KIND, {}, names)
+        else:
+            await self._documents.write(KIND, {name: msgspec.json.encode(mode.value) for name in names})
+        for name in names:
+            if mode is None:
+                self._modes.pop(name, None)
+            else:
+                self._modes[name] = mode
+        self._say_modes()
+
+    def _say_modes(self) -> None:
+        for reconciler in self._reconcilers.values():
+            reconciler.set_modes(dict(self._modes))
+
+    def _statuses(self, reconciler: Reconciler) -> Iterable[RuleStatus]:
+        planning = reconciler.planning
+        gone = [rule for rule in planning.restraint.rules() if rule not in planning.units.rules]
+        return [
+            _status(reconciler, rule, self._modes.get(rule), self._clock()) for rule in (*planning.units.rules, *gone)
+        ]
+
+
+async def _planned(planning: Planning) -> list[PlannedChange]:
+    """A target's plan, made afresh."""
+    target, scene = planning.target, planning.world.scene()
+    if not planning.is_trusted:
+        why = f"nothing is written before {target.registry} is in step"
+        return [
+            PlannedChange(action="wait", rule=rule, target=target.registry, unit="", id="", address="", why=why)
+            for rule in planning.units.rules
+        ]
+    units, lines = sorted(await planning.all_units()), []
+    for index, unit in enumerate(units):
+        lines += lines_of(target.registry, planning.preview(scene, unit), planning.left_out(unit))
+        if index % BREATH == BREATH - 1:
+            await asyncio.sleep(0)
+    for one in planning.unnamed():
+        lines.append(_unnamed(target.registry, one))
+    return lines
+
+
+def _unnamed(target: str, one: LeftOut) -> PlannedChange:
+    return PlannedChange(
+        action="refuse", rule=one.rule, target=target, unit="", id=one.id, address="", why=f"{one.service}: {one.why}"
+    )
+
+
+def _status(reconciler: Reconciler, name: str, mode: Mode | None, now: float) -> RuleStatus:
+    planning = reconciler.planning
+    rule = planning.units.rules.get(name)
+    refused = [one for one in planning.unnamed() if one.rule == name]
+    conflicts: list[LeftOut] = []
+    behind, waiting, since = 0, 0, now
+    for unit, one in planning.open.items():
+        due = sum(put.copy.rule == name for put in one.plan.puts)
+        due += sum(remove.actual.rule == name for remove in one.plan.removes)
+        waiting += sum(remove.actual.rule == name for remove in one.plan.waiting)
+        behind += due
+        since = min(since, one.since) if due else since
+        refused += (left for left in (*one.plan.refused, *planning.left_out(unit)) if left.rule == name)
+        conflicts += (left for left in one.plan.conflicts if left.rule == name)
+    held = planning.restraint.held(name)
+    return RuleStatus(
+        name=name,
+        target=reconciler.registry,
+        mode="deleted" if rule is None else "apply" if rule.is_applied else "plan",
+        state=_state(reconciler, name, mode, behind=behind, held=held, waiting=waiting),
+        copies=planning.restraint.count(name),
+        behind=behind,
+        behind_since_s=round(now - since, 3),
+        held=held,
+        waiting=waiting,
+        refused=_shown(refused),
+        refused_total=len(refused),
+        conflicts=_shown(conflicts),
+        conflicts_total=len(conflicts),
+        error=reconciler.error or None,
+        owner=reconciler.holder,
+    )
+
+
+def _state(reconciler: Reconciler, name: str, mode: Mode | None, *, behind: int, held: int, waiting: int) -> State:
+    rule = reconciler.planning.units.rules.get(name)
+    states: tuple[tuple[bool, State], ...] = (
+        (mode is Mode.PURGED, "purged"),
+        (mode is Mode.PAUSED, "paused"),
+        (rule is not None and not rule.is_applied, "planned"),
+        (reconciler.is_standing_by, "standing_by"),
+        (not reconciler.planning.is_trusted, "waiting"),
+        (held > 0, "held"),
+        (behind > 0 or bool(reconciler.error), "behind"),
+        (waiting > 0, "waiting"),
+    )
+    return next((state for holds, state in states if holds), "in_step")
+
+
+def _shown(left_out: list[LeftOut]) -> tuple[NotWritten, ...]:
+    return tuple(NotWritten(service=one.service, id=one.id, why=one.why) for one in left_out[:SHOWN])
