@@ -5,7 +5,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -127,7 +127,7 @@ class Client:
         try:
             if response.status >= 400:
                 raise Refusal(_problem(response.status, response.read()))
-            yield from _parsed(response)
+            yield from parsed(response)
         except (OSError, http.client.HTTPException):
             return
         finally:
@@ -183,7 +183,7 @@ def service_of(text: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _parsed(lines: Iterator[bytes] | http.client.HTTPResponse) -> Iterator[tuple[str, Event]]:
+def parsed(lines: Iterable[bytes]) -> Iterator[tuple[str, Event]]:
     """Server-sent events, each with its id; one without data only moves the id."""
     kind, id_, data = "", "", ""
     for raw in lines:

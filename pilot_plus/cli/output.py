@@ -60,7 +60,7 @@ class Table:
 
     def print(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Print rows; the heads first, once."""
-        cells = [[_printable(str(column.cell(row))) for column in self._columns] for row in rows]
+        cells = [[printable(str(column.cell(row))) for column in self._columns] for row in rows]
         for line in cells:
             self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, line, strict=True)]
         if not self._has_heads:
@@ -79,7 +79,7 @@ class Table:
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Names and values, one a line; values that are empty are left out."""
-    shown = [(name, _printable(str(value))) for name, value in fields if value not in (None, "", (), [], {})]
+    shown = [(name, printable(str(value))) for name, value in fields if value not in (None, "", (), [], {})]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         click.echo(f"{click.style((name + ':').ljust(width + 1), bold=True)}  {_coloured(value)}")
@@ -114,6 +114,6 @@ def _coloured(text: str) -> str:
     return click.style(text, fg=colour) if colour else text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with what would move the cursor written out."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
