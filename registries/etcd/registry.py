@@ -1,20 +1,25 @@
-"""etcd as a registry: the source."""
+"""etcd as a registry: the source, and the door to the sink."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
+from pilot_plus.ports import Refused, Result
 from registries.etcd import wire_pb2 as wire
 from registries.etcd.claims import Record
 from registries.etcd.client import Client, open_client
 from registries.etcd.following import PUT, Following, follow
+from registries.etcd.leases import Leases, keeping
 from registries.etcd.listing import pages
+from registries.etcd.locks import Locks
+from registries.etcd.ownership import Owner
 from registries.etcd.progress import Position, Witness, is_same_history, position_of, reading_of, seen_put
 from registries.etcd.ranges import union
 from registries.etcd.records import Records, reader_of
 from registries.etcd.settings import CLAIMING, Settings
+from registries.etcd.sink import Writer
 
 CHUNK: Final = 500
 """Records that are decoded without a pause for others in this event loop."""
@@ -29,15 +34,19 @@ async def connect(settings: Settings) -> AsyncIterator["Etcd"]:
     """
     first = union(layout.root for layout in settings.known_layouts)[0]
     probe = wire.RangeRequest(key=first.start, range_end=first.end, limit=1, keys_only=True)
-    async with open_client(settings, probe) as client:
-        yield Etcd(client, settings)
+    owner = Owner(settings.cluster)
+    async with open_client(settings, probe) as client, keeping(Leases(client, owner, settings.silence)) as leases:
+        locks = Locks(client, settings.locks, settings.timeout)
+        yield Etcd(client, settings, Writer(client, settings.known_layouts, leases, locks, owner), locks)
 
 
 class Etcd:
     """An open etcd."""
 
-    def __init__(self, client: Client, settings: Settings) -> None:
+    def __init__(self, client: Client, settings: Settings, writer: Writer, locks: Locks) -> None:
         self._client = client
+        self._writer = writer
+        self._locks = locks
         self._settings = settings
         self._layouts = settings.known_layouts
         self._ranges = union(layout.root for layout in self._layouts)
@@ -71,6 +80,30 @@ class Etcd:
                         await asyncio.sleep(0)
                 if not events:
                     yield self._alive(following)
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write."""
+        return self._writer.preview(instance)
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        """Write each instance, on a lease of ours, unless somebody else's record is in its place."""
+        return await self._writer.put(instances)
+
+    async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
+        """Remove the records of those keys that are ours."""
+        return await self._writer.drop(keys)
+
+    async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
+        """Go on with the leases that these keys are on, for as long as this connection lives."""
+        return await self._writer.renew(keys)
+
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take a lock, or begin its time anew; whose it is now. What is written from then on is fenced by it."""
+        return await self._locks.claim(name, owner, ttl)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a lock up."""
+        await self._locks.release(name, owner)
 
     def _alive(self, following: Following) -> Alive:
         return Alive(following.position.text() if self._can_resume else "")

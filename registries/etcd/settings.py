@@ -67,6 +67,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     page: int = 10_000
     """Keys asked for at once. Each page makes the server count what follows it, so small ones cost it dearly."""
 
+    cluster: str = ""
+    """Our cluster's name: the leases of what is written here are known by it. Needed for writing only."""
+    locks: str = "/pilot-plus/locks"
+    """Where the locks lie of hubs that write here."""
+
     def __post_init__(self) -> None:
         if not self.endpoints:
             raise ValueError("endpoints: at least one URL is expected, such as http://127.0.0.1:2379")

@@ -12,7 +12,8 @@ import msgspec
 
 from pilot_plus.model import Instance
 from registries.layouts.dubbo import Dubbo
-from registries.layouts.dubbo_rules import Override
+from registries.layouts.dubbo_rules import Override, split_name
+from registries.layouts.dubbo_url import encoded_part
 from registries.layouts.etcdkeys import as_root
 from registries.layouts.layout import Decoded, Raw
 
@@ -53,9 +54,11 @@ class EtcdDubbo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Write a provider."""
         return _tree(self.root, self.protocol).encode(instance)
 
-    def siblings(self, raw: Raw) -> str:
-        """The prefix of all keys that could hold the same provider: its URL up to the parameters."""
-        return raw.path.partition("%3F")[0]
+    def prefix_of(self, key: str) -> str:
+        """The prefix of every path that could hold the provider of an instance's key: its URL up to the parameters."""
+        name, _, url = key[len(self.root) :].rpartition("@")
+        interface, _, _ = split_name(name)
+        return f"{self.root}{encoded_part(interface)}/providers/{encoded_part(f'{url}/')}"
 
 
 @lru_cache(maxsize=64)
