@@ -1,19 +1,22 @@
 """What a write comes to: which records to look at, what then to do, and as which transaction. Pure.
 
-Everything is read first, and written with the condition that nothing changed meanwhile and that our locks are ours:
+A write has the condition that the record is as we last saw it (or not there, if we never did) and that our locks are
+ours. Where that isn't so the same transaction says what there is, and what follows is decided by that:
 
-    read    range orders/10.1.0.7:9000                 there, with our lease, another value
-    write   if it was last changed at 1047: put it     else Failed: somebody was faster, look again
+    guess   if orders/10.1.0.7:9000 is not there: put it        it is there: with our lease, another value
+    write   if it was last changed at 1047: put it              else Failed: somebody was faster, look again
 
-A Dubbo provider's key changes with its parameters: the new one is put and the old ones deleted in one step.
+A Dubbo provider's key changes with its parameters, so it is looked for first; then the new one is put and the old ones
+are deleted in one step.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
+from zlib import crc32
 
 import msgspec
 
-from pilot_plus.model import Instance, Origin
+from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.ports import Done, Refused, Result
 from registries.etcd import wire_pb2 as wire
 from registries.etcd.ownership import Kept
@@ -21,6 +24,7 @@ from registries.etcd.ranges import KeyRange, prefix_range
 from registries.layouts.etcd_dubbo import EtcdDubbo
 from registries.layouts.jsontext import MAX_BYTES
 from registries.layouts.layout import Layout, Raw
+from registries.layouts.mark import ORIGIN
 
 MOST_SIBLINGS: Final = 20
 """Records of one provider that are replaced at once; a transaction takes 128 operations at the most."""
@@ -47,6 +51,14 @@ class Copy(msgspec.Struct, frozen=True):
     origin: Origin
 
 
+class Last(msgspec.Struct, frozen=True, gc=False):
+    """What we wrote last: when, on which lease, and a checksum of the value."""
+
+    revision: int
+    lease: int
+    checksum: int
+
+
 class Write(msgspec.Struct, frozen=True):
     """A change, under the condition that records are as they were seen (0: not there)."""
 
@@ -56,8 +68,8 @@ class Write(msgspec.Struct, frozen=True):
     deletes: tuple[bytes, ...]
 
 
-def copy_of(layout: Layout, instance: Instance) -> tuple[Copy, Instance]:
-    """The copy to write for an instance, and how its source will report it.
+def copy_of(layout: Layout, instance: Instance) -> Copy:
+    """The copy to write for an instance.
 
     Raises:
         ValueError: the layout can't hold it.
@@ -65,11 +77,20 @@ def copy_of(layout: Layout, instance: Instance) -> tuple[Copy, Instance]:
     raw = layout.encode(instance)
     if len(raw.data) > MAX_BYTES:
         raise ValueError(f"the record would have {len(raw.data)} bytes, more than {MAX_BYTES}")
-    said = layout.decode(raw)
-    if len(said) != 1 or not isinstance(said[0], Instance):
-        raise ValueError("it could not be read back as one instance")
-    sought = sought_of(layout, said[0].key)
-    return Copy(sought, raw.path.encode(), raw.data, instance.lease, instance.origin), said[0]
+    if instance.origin == NO_ORIGIN and instance.meta(ORIGIN):
+        raise ValueError(f"its metadata says {ORIGIN}, which only a hub may say of a copy")
+    key = raw.path if not isinstance(layout, EtcdDubbo) else _read_back(layout, raw).key
+    return Copy(sought_of(layout, key), raw.path.encode(), raw.data, instance.lease, instance.origin)
+
+
+def preview_of(layout: Layout, instance: Instance) -> Instance:
+    """How the source will report the copy.
+
+    Raises:
+        ValueError: the layout can't hold it.
+    """
+    copy = copy_of(layout, instance)
+    return _read_back(layout, Raw(copy.path.decode(), copy.data))
 
 
 def sought_of(layout: Layout, key: str) -> Sought:
@@ -100,6 +121,17 @@ def concerned(sought: Sought, found: Sequence[wire.KeyValue]) -> list[wire.KeyVa
     if not sought.span.end:
         return list(found)
     return [kv for kv in found if _says(sought, kv)]
+
+
+def guess(copy: Copy, lease: int, last: Last | None) -> Write | None:
+    """What to do if nobody else touched it since we did, which only looks if we wrote the same; None: look first."""
+    if copy.sought.span.end:
+        return None
+    key = copy.sought.key
+    if last is not None and (last.lease, last.checksum) == (lease, crc32(copy.data)):
+        return Write(key, ((copy.path, last.revision),), None, ())
+    put = wire.PutRequest(key=copy.path, value=copy.data, lease=lease)
+    return Write(key, ((copy.path, last.revision if last else 0),), put, ())
 
 
 def put_write(copy: Copy, found: Sequence[wire.KeyValue], lease: int, is_ours: Proof) -> Write | Result:
@@ -134,7 +166,7 @@ def write_cost(write: Write) -> tuple[int, int]:
 
 
 def write_txn(writes: Sequence[Write], fences: Sequence[wire.Compare]) -> wire.TxnRequest:
-    """Changes as one transaction, and what to look at if it can't be done: the fences."""
+    """Changes as one transaction; if it can't be done, it looks at the fences."""
     same = [
         wire.Compare(result=wire.Compare.EQUAL, target=wire.Compare.MOD, key=key, mod_revision=revision)
         for write in writes
@@ -146,6 +178,15 @@ def write_txn(writes: Sequence[Write], fences: Sequence[wire.Compare]) -> wire.T
     ]
     look = [wire.RequestOp(request_range=wire.RangeRequest(key=fence.key)) for fence in fences]
     return wire.TxnRequest(compare=[*fences, *same], success=steps, failure=look)
+
+
+def guess_txn(guesses: Sequence[Write], fences: Sequence[wire.Compare]) -> wire.TxnRequest:
+    """As `write_txn`; if it can't be done, it looks at the records, and then at the fences."""
+    txn = write_txn(guesses, fences)
+    del txn.failure[:]
+    keys = [*(guess.seen[0][0] for guess in guesses), *(fence.key for fence in fences)]
+    txn.failure.extend(wire.RequestOp(request_range=wire.RangeRequest(key=key)) for key in keys)
+    return txn
 
 
 def _refused(there: Sequence[wire.KeyValue], found: Sequence[wire.KeyValue], is_ours: Proof) -> Refused | None:
@@ -162,3 +203,10 @@ def _says(sought: Sought, kv: wire.KeyValue) -> bool:
         return any(record.key == sought.key for record in sought.layout.decode(Raw(kv.key.decode(), kv.value)))
     except ValueError:
         return False
+
+
+def _read_back(layout: Layout, raw: Raw) -> Instance:
+    said = layout.decode(raw)
+    if len(said) != 1 or not isinstance(said[0], Instance):
+        raise ValueError("it could not be read back as one instance")
+    return said[0]

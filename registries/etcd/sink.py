@@ -1,15 +1,15 @@
 """The sink: writes instances as the readers of a layout expect them, and touches nothing that is not ours.
 
-Everything is read first, so that ownership is proved by the registry (`ownership`), then written where nothing changed
-meanwhile (`copies`), in large transactions of which several are on their way (`transactions`). Copies hang on leases
-that the connection keeps (`leases`). After a restart the leases are still there for their time: whoever calls `renew`
-or `put` goes on with them.
+A write passes only where nothing lies that we don't know; what does lie there proves whose it is (`ownership`), and
+what is ours is replaced where nothing changed meanwhile (`copies`). Writes go in large transactions, of which several
+are on their way (`transactions`). Copies hang on leases that the connection keeps (`leases`). After a restart the
+leases are still there for their time: whoever calls `renew` or `put` goes on with them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from zlib import crc32
 
 from grpc import StatusCode
 
@@ -19,12 +19,16 @@ from registries.etcd import wire_pb2 as wire
 from registries.etcd.client import Client, Declined
 from registries.etcd.copies import (
     Copy,
+    Last,
     Proof,
     Sought,
     Write,
     concerned,
     copy_of,
     drop_write,
+    guess,
+    guess_txn,
+    preview_of,
     put_write,
     read_cost,
     read_txn,
@@ -35,11 +39,16 @@ from registries.etcd.copies import (
 from registries.etcd.leases import Leases
 from registries.etcd.locks import Locks
 from registries.etcd.ownership import Owner
-from registries.etcd.transactions import in_batches
+from registries.etcd.transactions import batches, concerns_some, in_batches, pipelined
 from registries.layouts.layout import Layout
 
-CHUNK: Final = 200
-"""Instances that are encoded without a pause for others in this event loop."""
+
+class _Batch:
+    """What one `put` writes: copies by key, and for each instance its key, or why it can't be written."""
+
+    def __init__(self) -> None:
+        self.copies: dict[str, Copy] = {}
+        self.places: list[str | Refused] = []
 
 
 class Writer:
@@ -53,29 +62,30 @@ class Writer:
         self._owner = owner
         self._one_at_a_time = asyncio.Lock()
         self._created: dict[bytes, int] = {}  # what we created, and when
+        self._last: dict[bytes, Last] = {}  # what we wrote last
         self._kept: dict[str, int] = {}  # keys, and their leases
 
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write; see `pilot_plus.ports.Previewing`."""
         try:
-            return copy_of(self._layout(instance.layout), instance)[1]
+            return preview_of(self._layout(instance.layout), instance)
         except ValueError as error:
             return Refused(str(error))
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Write each instance; see `pilot_plus.ports.Sink`."""
         async with self._one_at_a_time:
-            copies, refused = await self._copies(instances)
-            leases = {seconds: await self._leases.hold(seconds) for seconds in {one.lease for one in copies.values()}}
-            plans: dict[str, Write | Result] = {}
-            async for key, found in self._found([one.sought for one in copies.values()], plans):
-                copy = copies[key]
-                proof = self._proof(copy.sought.layout, copy.origin)
-                plans[key] = put_write(copy, found, leases[copy.lease], proof)
-                self._note(concerned(copy.sought, found), proof)
+            leases = {seconds: await self._leases.hold(seconds) for seconds in {one.lease for one in instances}}
+            batch = _Batch()
+            plans = await self._guessed(batch, self._copies(instances, batch), leases)
+            unknown = [copy.sought for key, copy in batch.copies.items() if key not in plans]
+            async for key, found in self._found(unknown, plans):
+                plans[key] = self._planned(batch.copies[key], found, leases)
             results = await self._carry_out(plans)
-            self._kept |= {key: leases[copy.lease] for key, copy in copies.items() if isinstance(results[key], Done)}
-            return [one if isinstance(one, Refused) else results[one] for one in refused]
+            self._kept |= {
+                key: leases[copy.lease] for key, copy in batch.copies.items() if isinstance(results[key], Done)
+            }
+            return [one if isinstance(one, Refused) else results[one] for one in batch.places]
 
     async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
         """Remove each record that is ours; see `pilot_plus.ports.Sink`."""
@@ -107,22 +117,57 @@ class Writer:
             refused = Refused("no layout here has such a key")
             return [result if not isinstance(result := results.get(key, refused), Write) else refused for key in keys]
 
-    async def _copies(self, instances: Sequence[Instance]) -> tuple[dict[str, Copy], list[str | Refused]]:
-        """What to write by key, and for each instance its key, or why it can't be written."""
-        copies: dict[str, Copy] = {}
-        places: list[str | Refused] = []
-        for number, instance in enumerate(instances, 1):
+    def _copies(self, instances: Sequence[Instance], batch: "_Batch") -> Iterator[Copy]:
+        """What to write, each key once."""
+        for instance in instances:
             try:
-                copy, _ = copy_of(self._layout(instance.layout), instance)
+                copy = copy_of(self._layout(instance.layout), instance)
             except ValueError as error:
-                places.append(Refused(str(error)))
+                batch.places.append(Refused(str(error)))
                 continue
             key = copy.sought.key
-            is_alone = copies.setdefault(key, copy) == copy
-            places.append(key if is_alone else Refused(f"conflict: two instances would become {key[:200]!r}"))
-            if number % CHUNK == 0:
+            if key not in batch.copies:
+                batch.copies[key] = copy
+                batch.places.append(key)
+                yield copy
+            elif batch.copies[key] == copy:
+                batch.places.append(key)
+            else:
+                batch.places.append(Refused(f"conflict: two instances would become {key[:200]!r}"))
+
+    async def _guessed(
+        self, batch: "_Batch", copies: Iterator[Copy], leases: Mapping[float, int]
+    ) -> dict[str, Write | Result]:
+        """Write where nothing lies that we don't know; for the rest of what can be guessed, what then is to be done.
+
+        Encoding goes on while the server writes what was encoded before.
+        """
+        plans: dict[str, Write | Result] = {}
+        guesses = (guess(copy, leases[copy.lease], self._last.get(copy.path)) for copy in copies)
+        sent = batches((one for one in guesses if one is not None), write_cost)
+        fences = self._locks.fences()
+        answers = pipelined(self._client, sent, lambda writes: guess_txn(writes, fences))
+        async with aclosing(answers):
+            async for writes, answer in answers:
+                if isinstance(answer, Declined):
+                    if not concerns_some(answer):
+                        plans |= self._failed(writes, answer)
+                elif answer.succeeded:
+                    plans |= self._done(writes, answer)
+                else:
+                    for write, response in zip(writes, answer.responses, strict=False):  # the fences follow
+                        found = response.response_range.kvs
+                        plans[write.key] = self._planned(batch.copies[write.key], found, leases)
                 await asyncio.sleep(0)
-        return copies, places
+        return plans
+
+    def _planned(self, copy: Copy, found: Sequence[wire.KeyValue], leases: Mapping[float, int]) -> Write | Result:
+        """What to do for a copy, by what lies in its place."""
+        proof = self._proof(copy.sought.layout, copy.origin)
+        for kv in concerned(copy.sought, found):
+            if kv.lease and proof(kv):  # from an earlier life: so that an edit by hand is known for one
+                self._created[kv.key] = kv.create_revision
+        return put_write(copy, found, leases[copy.lease], proof)
 
     async def _found(
         self, sought: Sequence[Sought], failures: dict[str, Write | Result]
@@ -167,14 +212,11 @@ class Writer:
     def _remember(self, write: Write, revision: int) -> None:
         for path in write.deletes:
             self._created.pop(path, None)
-        if write.put is not None and write.seen[0][1] == 0:
-            self._created[write.put.key] = revision
-
-    def _note(self, there: Sequence[wire.KeyValue], proof: Proof) -> None:
-        """Keep in mind what we created in an earlier life, so that an edit by hand is still known for one."""
-        for kv in there:
-            if kv.lease and proof(kv):
-                self._created[kv.key] = kv.create_revision
+            self._last.pop(path, None)
+        if write.put is not None:
+            self._last[write.put.key] = Last(revision, write.put.lease, crc32(write.put.value))
+            if write.seen[0][1] == 0:
+                self._created[write.put.key] = revision
 
     def _proof(self, layout: Layout, origin: Origin = NO_ORIGIN) -> Proof:
         return lambda kept: self._owner.is_its(kept, layout, self._created, origin)

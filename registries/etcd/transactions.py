@@ -48,18 +48,19 @@ async def in_batches(
         SourceLost: the server is gone.
     """
     alone: list[T] = []
-    async with aclosing(_pipelined(client, _batches(items, cost), request)) as answers:
+    async with aclosing(pipelined(client, batches(items, cost), request)) as answers:
         async for batch, answer in answers:
-            if len(batch) > 1 and _concerns_some(answer):
+            if len(batch) > 1 and concerns_some(answer):
                 alone += batch
             else:
                 yield batch, answer
-    async with aclosing(_pipelined(client, ([one] for one in alone), request)) as answers:
+    async with aclosing(pipelined(client, ([one] for one in alone), request)) as answers:
         async for batch, answer in answers:
             yield batch, answer
 
 
-def _batches(items: Iterable[T], cost: Callable[[T], tuple[int, int]]) -> Iterator[Sequence[T]]:
+def batches(items: Iterable[T], cost: Callable[[T], tuple[int, int]]) -> Iterator[Sequence[T]]:
+    """Cut into what fits into a transaction each; `cost` as in `in_batches`."""
     batch: list[T] = []
     operations = size = 0
     for item in items:
@@ -74,12 +75,17 @@ def _batches(items: Iterable[T], cost: Callable[[T], tuple[int, int]]) -> Iterat
         yield batch
 
 
-async def _pipelined(
-    client: Client, batches: Iterable[Sequence[T]], request: Callable[[Sequence[T]], wire.TxnRequest]
+async def pipelined(
+    client: Client, of_items: Iterable[Sequence[T]], request: Callable[[Sequence[T]], wire.TxnRequest]
 ) -> AsyncGenerator[tuple[Sequence[T], Answer], None]:
+    """Send a request for each batch, before the answer to the one before is there; the answers, in order.
+
+    Raises:
+        SourceLost: the server is gone.
+    """
     begun: deque[tuple[Sequence[T], wire.TxnRequest, Begun]] = deque()
     try:
-        for batch in batches:
+        for batch in of_items:
             asked = request(batch)
             begun.append((batch, asked, client.begin(TXN, asked)))
             if len(begun) >= WINDOW:
@@ -102,7 +108,8 @@ async def _answer(
         return batch, error
 
 
-def _concerns_some(answer: Answer) -> bool:
+def concerns_some(answer: Answer) -> bool:
+    """Whether a transaction failed for what may concern only a part of it."""
     if isinstance(answer, Declined):
         return answer.code in _PERHAPS_SOME or "larger than max" in answer.details
     return not answer.succeeded

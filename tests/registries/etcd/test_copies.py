@@ -1,3 +1,6 @@
+from zlib import crc32
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +10,12 @@ from pilot_plus.ports import Done, Refused
 from registries.etcd import wire_pb2 as wire
 from registries.etcd.copies import (
     MOST_SIBLINGS,
+    Last,
     Write,
     copy_of,
     drop_write,
+    guess,
+    preview_of,
     put_write,
     read_cost,
     read_txn,
@@ -19,6 +25,7 @@ from registries.etcd.copies import (
 )
 from registries.layouts.apisix import Apisix
 from registries.layouts.etcd_dubbo import EtcdDubbo
+from registries.layouts.mark import ORIGIN
 from registries.layouts.micro import Micro
 from registries.layouts.naming import Naming
 
@@ -31,9 +38,9 @@ def made(weight: int = 100, protocol: str = "grpc") -> Instance:
     return instance(key="", name="com.X", id="1", address="10.0.0.1", ports=ports, weight=weight, lease=15)
 
 
-COPY, REPORTED = copy_of(NAMING, made())
-PROVIDER, _ = copy_of(DUBBO, made(protocol="dubbo"))
-OLD, _ = copy_of(DUBBO, made(50, protocol="dubbo"))
+COPY = copy_of(NAMING, made())
+PROVIDER = copy_of(DUBBO, made(protocol="dubbo"))
+OLD = copy_of(DUBBO, made(50, protocol="dubbo"))
 
 
 def there(path: bytes = COPY.path, data: bytes = COPY.data, lease: int = LEASE, revision: int = 9) -> wire.KeyValue:
@@ -49,8 +56,9 @@ def foreign(kv: object) -> bool:
 
 
 def test_a_copy_says_how_it_will_be_reported():
-    assert REPORTED.key == COPY.sought.key == "services/com.X/10.0.0.1:80"
-    assert REPORTED.layout == "naming"
+    reported = preview_of(NAMING, made())
+    assert reported.key == COPY.sought.key == "services/com.X/10.0.0.1:80"
+    assert reported.layout == "naming"
 
 
 def test_what_is_not_there_is_created_if_it_still_is_not():
@@ -61,6 +69,21 @@ def test_what_is_not_there_is_created_if_it_still_is_not():
 
 def test_what_is_there_as_it_should_be_is_not_written():
     assert put_write(COPY, [there()], LEASE, ours) == Done(COPY.sought.key)
+
+
+def test_the_guess_is_that_nobody_touched_it_since_we_did():
+    first = guess(COPY, LEASE, None)
+    assert first == put_write(COPY, [], LEASE, ours)
+    other = guess(COPY, LEASE, Last(9, LEASE, 0))
+    assert isinstance(other, Write)
+    assert (other.seen, other.put) == (((COPY.path, 9),), first.put if first else None)
+    assert guess(COPY, LEASE, Last(9, LEASE, crc32(COPY.data))) == Write(COPY.sought.key, ((COPY.path, 9),), None, ())
+    assert guess(PROVIDER, LEASE, None) is None
+
+
+def test_what_claims_to_be_a_copy_and_is_none_is_not_written():
+    with pytest.raises(ValueError, match="only a hub may say"):
+        copy_of(NAMING, msgspec.structs.replace(made(), metadata=((ORIGIN, "east|zk|x|"),)))
 
 
 @pytest.mark.parametrize("other", [there(data=b"x"), there(lease=4)])
