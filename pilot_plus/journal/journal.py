@@ -48,7 +48,7 @@ class Journal:
             yield cls(store, *await _enter(store))
 
     async def write(self, changes: Sequence[Changes]) -> None:
-        """Remember what has changed: the parts in one transaction, every whole list in one step.
+        """Remember what has changed: up to 1,000 changes in one transaction, every whole list as one step.
 
         Raises:
             OSError: the database can't be written. It may be tried again: writing twice is writing once.

@@ -28,6 +28,8 @@ from pilot_plus.sql import Store
 
 CHUNK: Final = 500
 """Records that are written or read without letting others run: a few milliseconds."""
+TOGETHER: Final = 1000
+"""Changes of one transaction: about 20 ms, and a registration that comes meanwhile waits for them."""
 _RUN: Final = 5000
 _key: Final = attrgetter("key")
 _INDEX: Final = ("registry", "generation", "key")
@@ -61,19 +63,27 @@ class Records:
         self._insert = upsert(RECORDS, _INDEX, is_sqlite=True) if store.is_sqlite else _insert_many()
 
     async def write(self, changes: Sequence[Changes]) -> None:
-        """Write all changes that are not whole lists in one transaction, and each whole list as one step.
+        """Write each whole list as one step, and small changes together in one transaction.
+
+        More than `TOGETHER` changes of a registry come in several transactions, so that nobody waits long for the
+        database: what is new first, what goes last, so that whoever dies meanwhile leaves no record out. The first
+        records of a registry count as a whole list.
 
         Raises:
-            OSError: the database can't be written; a transaction or a whole list is in it or not, never in part.
+            OSError: the database can't be written; what was, can be written again.
         """
+        small = [change for change in changes if not change.whole and _size(change) <= TOGETHER]
+        while small:
+            size, first = 0, []
+            while small and size + _size(small[0]) <= TOGETHER:
+                size += _size(small[0])
+                first.append(small.pop(0))
+            await self._write_together(first)
         for change in changes:
             if change.whole:
                 await self._write_whole(change)
-        parts = [change for change in changes if not change.whole]
-        if parts:
-            async with self._store.writing(TURN, lasting=False) as connection:
-                for change in parts:
-                    await self._write_part(connection, change)
+            elif _size(change) > TOGETHER:
+                await self._write_large(change)
 
     async def last_known(self) -> Mapping[str, Known]:
         """Every registry that was ever written, with its records."""
@@ -88,13 +98,27 @@ class Records:
             newest = await next_revision(connection)
         await self._remove_before(registry, newest)
 
-    async def _write_part(self, connection: AsyncConnection, change: Changes) -> None:
-        generation = await _generation(connection, change.registry)
-        for rows in _chunks(change.puts):
-            await self._put(connection, change.registry, generation, rows)
-        for start in range(0, len(change.drops), CHUNK):
-            keys = [key for key in change.drops[start : start + CHUNK] if _holdable(key)]
-            await connection.execute(_drop, {"of": change.registry, "gen": generation, "keys": keys})
+    async def _write_together(self, changes: Sequence[Changes]) -> None:
+        async with self._store.writing(TURN, lasting=False) as connection:
+            for change in changes:
+                generation = await _generation(connection, change.registry)
+                for rows in _chunks(change.puts):
+                    await self._put(connection, change.registry, generation, rows)
+                if change.drops:
+                    await self._drop(connection, change.registry, generation, change.drops)
+
+    async def _write_large(self, change: Changes) -> None:
+        async with self._store.reading() as connection:
+            known = await connection.scalar(_current, {"of": change.registry})
+        if known is None:
+            await self._write_whole(change)
+            return
+        puts = await _in_order(change.puts)
+        while rows := list(islice(puts, CHUNK)):
+            await self._write_together([Changes(change.registry, rows)])
+        drops = sorted(change.drops)
+        for start in range(0, len(drops), CHUNK):
+            await self._write_together([Changes(change.registry, drops=drops[start : start + CHUNK])])
 
     async def _write_whole(self, change: Changes) -> None:
         async with self._store.writing(TURN, lasting=False) as connection:
@@ -123,6 +147,10 @@ class Records:
         lists = {"keys": list(rows), "forms": list(forms), "payloads": list(payloads)}
         await connection.execute(self._insert, {"of": registry, "gen": generation, **lists})
 
+    async def _drop(self, connection: AsyncConnection, registry: str, generation: int, keys: Sequence[str]) -> None:
+        given = [key for key in keys if _holdable(key)]
+        await connection.execute(_drop, {"of": registry, "gen": generation, "keys": given})
+
     async def _remove_before(self, registry: str, generation: int) -> None:
         """Remove older generations, a piece at a time."""
         older = sa.and_(RECORDS.c.registry == registry, RECORDS.c.generation < generation)
@@ -139,6 +167,7 @@ class Records:
             await asyncio.sleep(0)
 
 
+_current: Final = sa.select(REGISTRIES.c.generation).where(REGISTRIES.c.registry == sa.bindparam("of"))
 _drop: Final = sa.delete(RECORDS).where(
     RECORDS.c.registry == sa.bindparam("of"),
     RECORDS.c.generation == sa.bindparam("gen"),
@@ -163,8 +192,7 @@ def _insert_many() -> postgresql.Insert:
 
 async def _generation(connection: AsyncConnection, registry: str) -> int:
     """The current generation; the first one where nothing is known yet."""
-    of_it = sa.select(REGISTRIES.c.generation).where(REGISTRIES.c.registry == registry)
-    found = await connection.scalar(of_it)
+    found = await connection.scalar(_current, {"of": registry})
     if found is None:
         found = await next_revision(connection)
         await connection.execute(sa.insert(REGISTRIES).values(registry=registry, generation=found))
@@ -173,11 +201,11 @@ async def _generation(connection: AsyncConnection, registry: str) -> int:
 
 async def _make_current(connection: AsyncConnection, registry: str, generation: int) -> None:
     """Unless another copy of the hub has been quicker with a later one."""
-    of_it = REGISTRIES.c.registry == registry
-    found = await connection.scalar(sa.select(REGISTRIES.c.generation).where(of_it))
+    found = await connection.scalar(_current, {"of": registry})
     if found is None:
         await connection.execute(sa.insert(REGISTRIES).values(registry=registry, generation=generation))
     elif found < generation:
+        of_it = REGISTRIES.c.registry == registry
         await connection.execute(sa.update(REGISTRIES).values(generation=generation).where(of_it))
 
 
@@ -202,13 +230,13 @@ async def _known(connection: AsyncConnection, registry: str, generation: int) ->
     return Known(services, instances, unread)
 
 
-async def _in_order(records: Sequence[Instance | Service]) -> Iterable[Instance | Service]:
+async def _in_order(records: Sequence[Instance | Service]) -> Iterator[Instance | Service]:
     """By key, as the table lies: each transaction then writes a few pages, and not one for every record."""
     runs = []
     for start in range(0, len(records), _RUN):
         runs.append(sorted(records[start : start + _RUN], key=_key))
         await asyncio.sleep(0)
-    return merge(*runs, key=_key)
+    return iter(merge(*runs, key=_key))
 
 
 def _chunks(records: Iterable[Instance | Service]) -> Iterator[dict[str, tuple[int, bytes]]]:
@@ -222,6 +250,10 @@ def _chunks(records: Iterable[Instance | Service]) -> Iterator[dict[str, tuple[i
             except ValueError:
                 continue
         yield rows
+
+
+def _size(change: Changes) -> int:
+    return len(change.puts) + len(change.drops)
 
 
 def _holdable(key: str) -> bool:

@@ -93,8 +93,11 @@ class Keeper:
         keys = list(self._pending)[:BATCH]
         async with self._store.writing(TURN, lasting=False) as connection:
             tick = await connection.scalar(self._say.next_tick) or 0
-            parameters = {"keys": self._say.many(keys), "now": tick, "by": self._identity}
-            found = frozenset((await connection.execute(self._say.beat, parameters)).scalars())
+            given = {"keys": self._say.many(keys)}
+            beaten = await connection.execute(self._say.beat, {**given, "now": tick, "by": self._identity})
+            found = frozenset(keys)
+            if beaten.rowcount != len(keys):
+                found = frozenset((await connection.execute(self._say.known, given)).scalars())
         for key in keys:
             self._pending.pop(key, None)
             if key in found:

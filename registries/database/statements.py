@@ -68,7 +68,7 @@ class Statements:
         self.known = sa.select(_B.key).where(self._among(_B.key))
         self.originals = sa.select(_I.key).where(_I.copied == sa.literal_column("0"), self._among(_I.key))
         beaten: dict[str, sa.BindParameter[Any]] = {"tick": sa.bindparam("now"), "writer": sa.bindparam("by")}
-        self.beat = sa.update(BEATS).values(beaten).where(self._among(_B.key)).returning(_B.key)
+        self.beat = sa.update(BEATS).values(beaten).where(self._among(_B.key))
         self.expire = (
             sa.delete(INSTANCES).where(_I.lease > sa.literal_column("0"), _I.key.in_(self._unmoved())).returning(_I.key)
         )
