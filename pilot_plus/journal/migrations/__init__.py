@@ -1,0 +1,1 @@
+"""The shapes that its tables had, one after the other."""
