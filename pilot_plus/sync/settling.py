@@ -132,6 +132,10 @@ class Settling:
         """Whether a record that is not reported yet lies under a key: then the key must not be dropped."""
         return key in self._keys
 
+    def is_reported(self) -> bool:
+        """Whether everything that was written has been reported in some form."""
+        return all(self._settled.get(identity, (None, None))[1] is not None for identity in self._pending)
+
     def unreported(self, rule: str) -> int:
         """How many new copies of a rule are written and not reported yet."""
         return sum(1 for (name, _), pending in self._pending.items() if name == rule and pending.before is None)

@@ -129,9 +129,9 @@ class Hub:
     @property
     def is_quiet(self) -> bool:
         """Everything that is known is written: nothing is to be looked at."""
-        reconcilers = self.sync._reconcilers.values()
         return all(
-            not one._dirty and not one._work.is_set() and not one.planning.settling._pending for one in reconcilers
+            one.is_standing_by or not (one._dirty or one._work.is_set() or not one.planning.settling.is_reported())
+            for one in self.sync._reconcilers.values()
         )
 
 

@@ -1,0 +1,464 @@
+"""What must never happen: loops, fights, removals without proof. Each test is named after what it prevents."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from pilot_plus.model import NO_ORIGIN, Instance
+from pilot_plus.ports import Failed, Result, SourceLost
+from pilot_plus.views.copies import RULE
+from registries.memory import Memory
+from tests.pilot_plus.sync.hubs import (
+    Documents,
+    Hub,
+    Registries,
+    configured,
+    edited,
+    ids,
+    native,
+    note,
+    rule,
+    running,
+    until,
+    until_quiet,
+)
+
+ZONES = {"zk": "legacy", "consul": "vm"}
+ORDERS = rule("r", "zk", "consul")
+ROUNDS = 10
+
+
+async def churn(registries: Registries, *hubs: Hub) -> None:
+    """Changes in every registry, many rounds of them; then rest."""
+    for turn in range(ROUNDS):
+        for name, store in registries.stores.items():
+            store.write(native(f"of-{name}", "moving", weight=turn + 1))
+            if turn % 3 == 2:
+                store.remove(f"of-{name}/moving")
+        await until_quiet(*hubs)
+
+
+# ------------------------------------------------------------------------------------------------ loops
+
+
+async def test_two_rules_facing_each_other_make_no_loop():
+    registries = Registries(*ZONES)
+    registries["zk"].write(native("orders", "a"))
+    registries["consul"].write(native("carts", "b"))
+    async with running(configured(ZONES, [ORDERS, rule("back", "consul", "zk")]), registries) as hub:
+        await until_quiet(hub)
+        await churn(registries, hub)
+        assert ids(registries.copies("consul")) == {"a", "moving"}
+        assert ids(registries.copies("zk")) == {"b", "moving"}
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "c", "d")])
+async def test_a_ring_of_registries_makes_no_loop(names: Sequence[str]):
+    """Each rule takes everything that the next registry does not hold; all but copies."""
+    registries = Registries(*names)
+    zones = {name: f"zone-{name}" for name in names}
+    rules = [
+        {"name": f"{one}-{other}", "from": {"services": ["*/*"]}, "to": other}
+        for one, other in zip(names, (*names[1:], names[0]), strict=True)
+    ]
+    for name in names:
+        registries[name].write(native(f"of-{name}", "x"))
+    async with running(configured(zones, rules), registries) as hub:
+        await until_quiet(hub)
+        await churn(registries, hub)
+        for name in names:
+            services = {(one.name, one.id) for one in registries.copies(name).values()}
+            others = [other for other in names if other != name]
+            assert services == {(f"of-{other}", key) for other in others for key in ("x", "moving")}
+
+
+async def test_a_rule_that_takes_everything_takes_no_copies():
+    registries = Registries("a", "b", "c")
+    registries["a"].write(native("orders", "x"))
+    everything = {"services": ["*/*"]}
+    rules = [{"name": "ab", "from": everything, "to": "b"}, {"name": "bc", "from": everything, "to": "c"}]
+    async with running(configured({"a": "z", "b": "y", "c": "x"}, rules), registries) as hub:
+        await until_quiet(hub)
+        assert {one.origin.registry for one in registries.copies("c").values()} == {"a"}
+        assert len(registries.copies("b")) == len(registries.copies("c")) == 1
+
+
+async def test_two_hubs_of_two_clusters_writing_from_both_ends_make_no_loop():
+    registries = Registries(*ZONES)
+    registries["zk"].write(native("orders", "a"))
+    registries["consul"].write(native("carts", "b"))
+    east = configured(ZONES, [ORDERS], cluster="east")
+    west = configured(ZONES, [rule("back", "consul", "zk")], cluster="west")
+    async with running(east, registries, owner="e") as one, running(west, registries, owner="w") as other:
+        await until_quiet(one, other)
+        await churn(registries, one, other)
+        assert ids(registries.copies("consul")) == {"a", "moving"}
+        assert ids(registries.copies("zk")) == {"b", "moving"}
+
+
+class Stripping:
+    """A registry that holds an address, ports and a weight, and nothing else; it foretells nothing."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.watch, self.drop, self.renew = memory.watch, memory.drop, memory.renew
+        self._memory = memory
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        bare = [
+            msgspec.structs.replace(
+                one, metadata=(), origin=NO_ORIGIN, zone="", id=f"{one.address}:{one.ports[0].number}"
+            )
+            for one in instances
+        ]
+        return await self._memory.put(bare)
+
+
+def stripping(registries: Registries, name: str) -> None:
+    opened = registries.opened[name]
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Stripping]:
+        async with opened() as memory:
+            yield Stripping(memory)
+
+    registries.opened[name] = connect  # type: ignore[assignment]
+
+
+async def test_a_registry_that_strips_all_metadata_makes_no_loop():
+    registries = Registries(*ZONES)
+    stripping(registries, "consul")
+    registries["zk"].write(native("orders", "a"))
+    registries["consul"].write(native("carts", "b"))
+    documents = Documents()
+    config = configured(ZONES, [ORDERS, rule("back", "consul", "zk")])
+    async with running(config, registries, documents) as hub:
+        await until_quiet(hub)
+        await churn(registries, hub)
+        assert {one.name for one in registries.copies("consul").values()} == {"orders", "of-zk"}
+        assert {one.name for one in registries.copies("zk").values()} == {"carts", "of-consul"}
+        writes = hub.writes
+    async with running(config, registries, documents) as hub:
+        await until_quiet(hub)
+        assert {one.name for one in registries.copies("zk").values()} == {"carts", "of-consul"}
+        assert hub.writes <= 2  # what a layout that foretells nothing holds is learned by writing it once more
+        registries["zk"].remove("orders/a")
+        await until(lambda: {one.name for one in registries.copies("consul").values()} == {"of-zk"})
+    assert writes
+
+
+async def test_a_layout_that_cannot_hold_everything_is_not_written_for_ever():
+    registries = Registries(*ZONES)
+    stripping(registries, "consul")
+    registries["zk"].write(*(native("orders", f"k{n}", metadata={"team": "shop"}) for n in range(20)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        hub.sync._reconcilers["consul"].look_at_everything()
+        await until_quiet(hub)
+        assert hub.writes == 20
+        registries["zk"].remove("orders/k7")
+        await until(lambda: len(registries.copies("consul")) == 19)
+
+
+# ------------------------------------------------------------------------------------------------ fights
+
+
+async def test_two_hubs_with_the_same_rule_do_not_fight_and_the_other_takes_over():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    config = configured(ZONES, [{**ORDERS, "lease": "3s"}])
+    first = running(config, registries, owner="one")
+    one = await first.__aenter__()
+    await until_quiet(one)
+    async with running(config, registries, owner="two") as other:
+        await until(lambda: other.status("r").state == "standing_by")
+        await churn(registries, one, other)
+        assert other.writes == 0
+        assert one.status("r").state == "in_step"
+        await first.__aexit__(None, None, None)
+        registries["zk"].write(native("orders", "late"))
+        await until(lambda: "late" in ids(registries.copies("consul")))
+        assert other.status("r").owner == "two"
+        assert ids(registries.copies("consul")) == {*(f"k{n}" for n in range(10)), "moving", "late"}
+
+
+async def test_who_rewrites_our_copies_for_ever_is_not_fought_without_end():
+    registries = Registries(*ZONES)
+    registries["zk"].write(native("orders", "a"))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        for _ in range(50):
+            edited(registries["consul"], "vm/orders/a", weight=1)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert hub.writes <= 8
+
+
+# ------------------------------------------------------------------------------------------------ lost sources
+
+
+async def test_a_lost_source_removes_nothing():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        registries["zk"].fail("down")
+        registries["zk"].records.clear()
+        await until(lambda: hub.holder.current.sources["zk"].is_stale)
+        hub.sync._reconcilers["consul"].look_at_everything()
+        await until_quiet(hub)
+        assert len(registries.copies("consul")) == 10
+
+
+async def test_a_source_that_was_never_synced_removes_nothing():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+    registries["zk"].fail("down")
+    registries["zk"].remove("orders/k3")
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until(lambda: hub.status("r").waiting == 10)
+        await until_quiet(hub)
+        assert hub.status("r").state == "waiting"
+        assert "zk is never synced" in (await hub.sync.plan()).changes[0].why
+        assert len(registries.copies("consul")) == 10
+        registries["zk"].heal()
+        await until(lambda: len(registries.copies("consul")) == 9)
+
+
+async def test_what_a_guard_holds_at_the_source_stays_in_the_target():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    async with running(configured(ZONES, [ORDERS]), registries, guard=True) as hub:
+        await until_quiet(hub)
+        async with asyncio.timeout(10):
+            registries["zk"].remove(*(f"orders/k{n}" for n in range(8)))
+            await until(lambda: hub.holder.current.sources["zk"].held)
+        await until_quiet(hub)
+        assert len(registries.copies("consul")) == 10
+        await hub.ingest.release("zk")
+        await until(lambda: hub.status("r").held == 8)
+        hub.sync.approve("r")
+        await until(lambda: len(registries.copies("consul")) == 2)
+
+
+async def test_a_target_that_is_down_delays_only_itself_and_is_put_right_on_return():
+    registries = Registries("zk", "consul", "etcd")
+    zones = {**ZONES, "etcd": "dark"}
+    rules = [ORDERS, rule("s", "zk", "etcd")]
+    registries["zk"].write(native("orders", "a"), native("orders", "b"))
+    async with running(configured(zones, rules), registries) as hub:
+        await until_quiet(hub)
+        registries["consul"].fail("down")
+        await until(lambda: hub.holder.current.sources["consul"].is_stale)
+        registries["zk"].write(native("orders", "c"))
+        registries["zk"].remove("orders/a")
+        registries["consul"].records.clear()
+        await until(lambda: ids(registries.copies("etcd")) == {"b", "c"})
+        assert hub.status("r").state == "waiting"
+        registries["consul"].heal()
+        await until(lambda: ids(registries.copies("consul")) == {"b", "c"})
+
+
+async def test_an_emptied_target_is_filled_again():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        registries["consul"].fail("emptied")
+        registries["consul"].records.clear()
+        registries["consul"].heal()
+        await until(lambda: len(registries.copies("consul")) == 10)
+
+
+# ------------------------------------------------------------------------------------------------ guards
+
+
+async def test_a_deleted_rule_over_the_guards_limit_waits_for_approval():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        hub.sync.reload(configured(ZONES, []))
+        await until(lambda: hub.status("r").held == 10)
+        await until_quiet(hub)
+        assert (hub.status("r").state, hub.status("r").mode) == ("held", "deleted")
+        assert len(registries.copies("consul")) == 10
+        assert hub.sync.approve("r") == 10
+        await until(lambda: not registries.copies("consul"))
+
+
+async def test_removals_one_after_the_other_are_held_as_well():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(20)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        for n in range(20):
+            registries["zk"].remove(f"orders/k{n}")
+            await until_quiet(hub)
+        assert len(registries.copies("consul")) == 10
+        assert hub.status("r").held == 10
+        registries["zk"].write(native("orders", "k19"))
+        await until(lambda: hub.status("r").held == 9)
+        assert "k19" in ids(registries.copies("consul"))
+
+
+async def test_a_whole_fleet_replaced_by_another_is_no_mass_removal():
+    registries = Registries(*ZONES)
+    registries["zk"].write(*(native("orders", f"old{n}") for n in range(20)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        registries["zk"].write(*(native("orders", f"new{n}") for n in range(20)))
+        registries["zk"].remove(*(f"orders/old{n}" for n in range(20)))
+        await until(lambda: ids(registries.copies("consul")) == {f"new{n}" for n in range(20)})
+
+
+# ------------------------------------------------------------------------------------------------ storms and failures
+
+
+async def test_a_storm_writes_little_more_than_its_net_changes():
+    registries = Registries(*ZONES)
+    keys = [f"k{n}" for n in range(500)]
+    registries["zk"].write(*(native(f"s{n % 50}", key) for n, key in enumerate(keys)))
+    config = configured(ZONES, [rule("r", "zk", "consul", guard={"max_removal": 1})])
+    draw = random.Random(7)
+    async with running(config, registries) as hub:
+        await until(lambda: len(registries.copies("consul")) == 500)
+        await until_quiet(hub)
+        before, changes = hub.writes, 0
+        for start in range(0, 500, 25):
+            for n in range(start, start + 25):
+                registries["zk"].remove(f"s{n % 50}/{keys[n]}")
+            for _ in range(draw.randrange(200)):
+                await asyncio.sleep(0)
+            for n in range(start, start + 25):
+                registries["zk"].write(native(f"s{n % 50}", keys[n], weight=7))
+            changes += 50
+        await until(lambda: all(one.weight == 7 for one in registries.copies("consul").values()))
+        await until_quiet(hub)
+        assert len(registries.copies("consul")) == 500
+        assert hub.writes - before <= 1.5 * changes
+
+
+class Flaky:
+    """A sink that fails now and then, in every way that it may."""
+
+    def __init__(self, memory: Memory, draw: random.Random) -> None:
+        self.watch, self.renew, self.claim, self.release = memory.watch, memory.renew, memory.claim, memory.release
+        self._memory, self._draw = memory, draw
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        self._fall()
+        return [
+            Failed("full") if self._draw.random() < 0.2 else (await self._memory.put([one]))[0] for one in instances
+        ]
+
+    async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
+        self._fall()
+        return [Failed("slow") if self._draw.random() < 0.2 else self._memory._drop(key) for key in keys]
+
+    def _fall(self) -> None:
+        if self._draw.random() < 0.1:
+            raise SourceLost("the connection broke")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_sink_that_fails_now_and_then_ends_in_step(seed: int):
+    registries = Registries(*ZONES)
+    draw = random.Random(seed)
+    opened = registries.opened["consul"]
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Flaky]:
+        async with opened() as memory:
+            yield Flaky(memory, draw)
+
+    registries.opened["consul"] = connect  # type: ignore[assignment]
+    async with running(configured(ZONES, [ORDERS]), registries):
+        for turn in range(6):
+            for n in range(10):
+                key = f"k{draw.randrange(30)}"
+                if draw.random() < 0.3:
+                    registries["zk"].remove(f"orders/{key}")
+                else:
+                    registries["zk"].write(native("orders", key, weight=10 * turn + n + 1))
+            await asyncio.sleep(0.01)
+        held = registries.held("zk")
+        await until(
+            lambda: (
+                {(one.id, one.weight) for one in registries.copies("consul").values()}
+                == {(one.id, one.weight) for one in held.values()}
+            ),
+            lambda: (len(registries.copies("consul")), len(held)),
+        )
+
+
+async def test_a_sink_with_a_defect_does_not_take_the_other_targets_down():
+    registries = Registries("zk", "consul", "etcd")
+    opened = registries.opened["consul"]
+
+    class Broken(Stripping):
+        async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+            raise RuntimeError("a defect")
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Broken]:
+        async with opened() as memory:
+            yield Broken(memory)
+
+    registries.opened["consul"] = connect  # type: ignore[assignment]
+    registries["zk"].write(native("orders", "a"))
+    config = configured({**ZONES, "etcd": "dark"}, [ORDERS, rule("s", "zk", "etcd")])
+    async with running(config, registries) as hub:
+        await until(lambda: ids(registries.copies("etcd")) == {"a"})
+        await until(lambda: "a defect" in (hub.status("r").error or ""))
+        assert hub.status("s").state == "in_step"
+
+
+async def test_a_sink_that_cannot_write_is_said():
+    registries = Registries(*ZONES)
+
+    class Deaf:
+        def __init__(self, memory: Memory) -> None:
+            self.watch = memory.watch
+
+    opened = registries.opened["consul"]
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Deaf]:
+        async with opened() as memory:
+            yield Deaf(memory)
+
+    registries.opened["consul"] = connect  # type: ignore[assignment]
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until(lambda: "its kind has no sink" in (hub.status("r").error or ""))
+
+
+async def test_hostile_names_stay_apart():
+    registries = Registries(*ZONES)
+    hostile = ["../../etc", "a/b", "{namespace}", "%2e%2e", "x" * 400, "ümlaut", "a b"]
+    registries["zk"].write(*(native(name, f"k{n}") for n, name in enumerate(hostile)))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until_quiet(hub)
+        written = {(one.name, one.id) for one in registries.copies("consul").values()}
+        assert written == {(name, f"k{n}") for n, name in enumerate(hostile)}
+        assert all(one.meta(RULE) == "east/r" for one in registries.copies("consul").values())
+
+
+async def test_the_number_of_copies_never_exceeds_what_it_should_be():
+    registries = Registries("a", "b")
+    rules = [rule("ab", "a", "b"), rule("ba", "b", "a")]
+    registries["a"].write(*(native("x", f"k{n}") for n in range(5)))
+    registries["b"].write(*(native("y", f"k{n}") for n in range(5)))
+    seen: list[set[str]] = []
+    async with running(configured({"a": "one", "b": "two"}, rules), registries) as hub:
+        for _ in range(200):
+            note(seen, {*registries.copies("a"), *registries.copies("b")})
+            await asyncio.sleep(0)
+        await until_quiet(hub)
+    assert max(map(len, seen)) <= 10
+    assert len(registries.copies("a")) == len(registries.copies("b")) == 5
