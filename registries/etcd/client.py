@@ -1,26 +1,23 @@
 """One endpoint of etcd: a channel, a token, calls, and errors said for people.
 
-Methods are called by their path with messages of our own (`wire.proto`). Tokens die with the server that gave them:
-a call that is refused for its token gets a new one and is made once more, which is all that is ever tried again here.
+Tokens die with the server that gave them: a call that is refused for its token gets a new one and is made once more,
+which is all that is ever tried again here.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias
 
 import grpc
-from google.protobuf.message import Message
 from grpc import StatusCode, aio
 
 from pilot_plus.ports import SourceLost
 from registries.etcd import wire_pb2 as wire
+from registries.etcd.methods import AUTHENTICATE, RANGE, A, Method, Q
 from registries.etcd.settings import Endpoint, Settings
 from registries.tls import Tls, read_pem
-
-Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
 
 MAX_RECEIVE: Final = 32 << 20
 """Bytes of one answer; a page that would be larger is asked for in smaller ones."""
@@ -42,42 +39,6 @@ _TOKEN_DIED: Final = ("invalid auth token", "revision of auth store is old")
 
 Begun: TypeAlias = aio.UnaryUnaryCall
 """A call that was sent, whose answer nobody has taken yet."""
-
-
-class Method(Generic[Q, A]):
-    """A remote method: its path, and the type of its answer."""
-
-    def __init__(self, path: str, answer: type[A]) -> None:
-        self.path = path
-        self.answer = answer
-
-    def encode(self, request: Q) -> bytes:
-        """The bytes of a request."""
-        return request.SerializeToString()
-
-    def decode(self, data: bytes) -> A:
-        """An answer."""
-        return self.answer.FromString(data)
-
-
-RANGE: Final = Method[wire.RangeRequest, wire.RangeResponse]("/etcdserverpb.KV/Range", wire.RangeResponse)
-TXN: Final = Method[wire.TxnRequest, wire.TxnResponse]("/etcdserverpb.KV/Txn", wire.TxnResponse)
-WATCH: Final = Method[wire.WatchRequest, wire.WatchResponse]("/etcdserverpb.Watch/Watch", wire.WatchResponse)
-GRANT: Final = Method[wire.LeaseGrantRequest, wire.LeaseGrantResponse](
-    "/etcdserverpb.Lease/LeaseGrant", wire.LeaseGrantResponse
-)
-REVOKE: Final = Method[wire.LeaseRevokeRequest, wire.LeaseRevokeResponse](
-    "/etcdserverpb.Lease/LeaseRevoke", wire.LeaseRevokeResponse
-)
-KEEP_ALIVE: Final = Method[wire.LeaseKeepAliveRequest, wire.LeaseKeepAliveResponse](
-    "/etcdserverpb.Lease/LeaseKeepAlive", wire.LeaseKeepAliveResponse
-)
-TIME_TO_LIVE: Final = Method[wire.LeaseTimeToLiveRequest, wire.LeaseTimeToLiveResponse](
-    "/etcdserverpb.Lease/LeaseTimeToLive", wire.LeaseTimeToLiveResponse
-)
-AUTHENTICATE: Final = Method[wire.AuthenticateRequest, wire.AuthenticateResponse](
-    "/etcdserverpb.Auth/Authenticate", wire.AuthenticateResponse
-)
 
 
 class Declined(SourceLost):
@@ -130,7 +91,7 @@ class Client:
     def begin(self, method: Method[Q, A], request: Q) -> Begun:
         """Send a call, to be awaited with `finish`, so that the server works while we do."""
         start = self._channel.unary_unary(method.path, method.encode, method.decode)
-        return start(request, timeout=self._settings.timeout, metadata=self._metadata())
+        return start(request, timeout=self._settings.timeout_seconds, metadata=self._metadata())
 
     async def finish(self, begun: Begun, method: Method[Q, A], request: Q) -> A:
         """The answer of a call that was begun.
@@ -265,5 +226,5 @@ def _for_people(code: StatusCode, details: str, settings: Settings) -> str:
     if code is StatusCode.PERMISSION_DENIED:
         return f"user {settings.username!r} may not do that: {details}"
     if code is StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer within {settings.timeout:g} s"
+        return f"no answer within {settings.timeout_seconds:g} s"
     return f"{code.name.lower()}: {details}"

@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import WATCH, Client, Stream
+from registries.etcd.client import Client, Stream
+from registries.etcd.methods import WATCH
 from registries.etcd.progress import Position, seen_delete, seen_put
 from registries.etcd.ranges import KeyRange
 

@@ -14,7 +14,8 @@ from grpc import StatusCode
 
 from pilot_plus.ports import SourceLost
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import GRANT, KEEP_ALIVE, Client, Declined
+from registries.etcd.client import Client, Declined
+from registries.etcd.methods import GRANT, KEEP_ALIVE
 from registries.etcd.ownership import Owner, ttl_of
 
 BEATS: Final = 3

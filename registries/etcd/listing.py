@@ -11,7 +11,8 @@ from contextlib import aclosing
 from grpc import StatusCode
 
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import RANGE, Begun, Client, Declined
+from registries.etcd.client import Begun, Client, Declined
+from registries.etcd.methods import RANGE
 from registries.etcd.ranges import KeyRange
 
 _SMALLEST = 8

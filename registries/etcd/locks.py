@@ -7,7 +7,8 @@ from typing import Final
 from grpc import StatusCode
 
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import GRANT, KEEP_ALIVE, RANGE, REVOKE, TXN, Client, Declined
+from registries.etcd.client import Client, Declined
+from registries.etcd.methods import GRANT, KEEP_ALIVE, RANGE, REVOKE, TXN
 from registries.layouts.etcdkeys import as_root, id_part
 
 _EQUAL: Final = wire.Compare.EQUAL

@@ -13,7 +13,8 @@ import msgspec
 from grpc import StatusCode
 
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import RANGE, Client, Declined
+from registries.etcd.client import Client, Declined
+from registries.etcd.methods import RANGE
 from registries.etcd.ranges import KeyRange
 from registries.layouts.layout import Layout
 

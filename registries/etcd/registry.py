@@ -35,8 +35,11 @@ async def connect(settings: Settings) -> AsyncIterator["Etcd"]:
     first = union(layout.root for layout in settings.known_layouts)[0]
     probe = wire.RangeRequest(key=first.start, range_end=first.end, limit=1, keys_only=True)
     owner = Owner(settings.cluster)
-    async with open_client(settings, probe) as client, keeping(Leases(client, owner, settings.silence)) as leases:
-        locks = Locks(client, settings.locks, settings.timeout)
+    async with (
+        open_client(settings, probe) as client,
+        keeping(Leases(client, owner, settings.silence_seconds)) as leases,
+    ):
+        locks = Locks(client, settings.locks, settings.timeout_seconds)
         yield Etcd(client, settings, Writer(client, settings.known_layouts, leases, locks, owner), locks)
 
 
@@ -64,7 +67,7 @@ class Etcd:
             position, records, opening = await self._listed()
         else:
             records, opening = Records(self._readers, past_is_known=False), [Resumed()]
-        async with follow(self._client, self._ranges, position, self._settings.silence) as following:
+        async with follow(self._client, self._ranges, position, self._settings.silence_seconds) as following:
             for update in opening:
                 yield update
             opening.clear()  # the whole truth need not stay in memory here

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pilot_plus.quantities import seconds_of
 from registries.layouts.apisix import Apisix
 from registries.layouts.etcd_dubbo import EtcdDubbo
 from registries.layouts.etcd_dubbo3 import EtcdDubbo3
@@ -60,10 +61,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The user's password."""
     tls: Tls = Tls()
     """Authorities and certificates for `https://` endpoints."""
-    timeout: float = 5.0
-    """Seconds to wait for one answer, the first one of an endpoint included."""
-    silence: float = 10.0
-    """Seconds without any sign of life after which the server is held for gone; it is asked three times in it."""
+    timeout: float | str = 5.0
+    """Seconds, or `5s`, to wait for one answer, the first one of an endpoint included."""
+    silence: float | str = 10.0
+    """Seconds, or `10s`, without a sign of life after which the server is held for gone; it is asked three times."""
     page: int = 10_000
     """Keys asked for at once. Each page makes the server count what follows it, so small ones cost it dearly."""
 
@@ -79,13 +80,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"layouts: at least one is expected, of {', '.join(sorted(LAYOUTS))}")
         if self.password and not self.username:
             raise ValueError("password: it is given without a username")
-        if not 0.1 <= self.timeout <= 300:
-            raise ValueError("timeout: expected within 0.1..300 seconds")
-        if not 0.5 <= self.silence <= 300:
-            raise ValueError("silence: expected within 0.5..300 seconds")
+        if not 0.1 <= self.timeout_seconds <= 300:
+            raise ValueError(f"timeout: expected 0.1s to 5m, found {self.timeout!r}")
+        if not 0.5 <= self.silence_seconds <= 300:
+            raise ValueError(f"silence: expected 0.5s to 5m, found {self.silence!r}")
         if not 1 <= self.page <= 100_000:
             raise ValueError("page: expected within 1..100000 keys")
-        _ = self.places, self.known_layouts  # so that what is wrong is said now
+        _ = self.places  # so that what is wrong is said now
+        if any(layout in self.known_layouts[:at] for at, layout in enumerate(self.known_layouts)):
+            raise ValueError("layouts: one of them stands there twice with the same options")
 
     def __repr__(self) -> str:
         return f"Settings(endpoints={self.endpoints!r}, username={self.username!r}, layouts={self.layouts!r})"
@@ -96,9 +99,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return tuple(_endpoint(url) for url in self.endpoints)
 
     @cached_property
+    def timeout_seconds(self) -> float:
+        """`timeout` in seconds."""
+        return _seconds("timeout", self.timeout)
+
+    @cached_property
+    def silence_seconds(self) -> float:
+        """`silence` in seconds."""
+        return _seconds("silence", self.silence)
+
+    @cached_property
     def known_layouts(self) -> tuple[Layout, ...]:
         """The layouts with their options."""
         return layouts_of(self.layouts, LAYOUTS)
+
+
+def _seconds(key: str, value: float | str) -> float:
+    if not isinstance(value, str):
+        return value
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def _endpoint(url: str) -> Endpoint:

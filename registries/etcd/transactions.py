@@ -13,7 +13,8 @@ from typing import Final, TypeAlias, TypeVar
 from grpc import StatusCode
 
 from registries.etcd import wire_pb2 as wire
-from registries.etcd.client import TXN, Begun, Client, Declined
+from registries.etcd.client import Begun, Client, Declined
+from registries.etcd.methods import TXN
 
 T = TypeVar("T")
 Answer: TypeAlias = wire.TxnResponse | Declined

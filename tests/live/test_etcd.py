@@ -17,8 +17,9 @@ from devservers.tls import Tls as Certificates
 from pilot_plus.model import Alive, Drop, Instance, Put, Reset, Resumed, Update
 from pilot_plus.ports import SourceLost
 from registries.etcd import Settings, connect
-from registries.etcd.client import MAX_RECEIVE, RANGE, open_client
+from registries.etcd.client import MAX_RECEIVE, open_client
 from registries.etcd.following import follow
+from registries.etcd.methods import RANGE
 from registries.etcd.progress import Position
 from registries.etcd.ranges import union
 from registries.etcd.wire_pb2 import RangeRequest

@@ -41,6 +41,8 @@ def test_an_endpoint_is_a_url_or_host_and_port():
         ({"password": "secret"}, "password: .* without a username"),
         ({"timeout": 0}, "timeout: expected"),
         ({"silence": 0.1}, "silence: expected"),
+        ({"silence": "soon"}, "silence: .*soon"),
+        ({"layouts": ["kratos", {"kratos": {"prefix": "/microservices/"}}]}, "layouts: one of them stands there twice"),
         ({"page": 0}, "page: expected"),
         ({"pages": 1}, "unknown field"),
     ],
@@ -53,3 +55,8 @@ def test_what_is_wrong_is_named_with_the_remedy_and_without_secrets(options: dic
 
 def test_the_password_is_never_shown():
     assert "secret" not in repr(settings(username="root", password="secret"))
+
+
+def test_times_are_seconds_or_durations():
+    made = settings(timeout="500ms", silence=3)
+    assert (made.timeout_seconds, made.silence_seconds) == (0.5, 3)
