@@ -4,30 +4,45 @@
 that speaks HTTP; `decode` and `encode`, `truth`, `attention`, `checks` and `pace` are pure.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from pilot_plus.model import Update
+from pilot_plus.model import Instance, Update
+from pilot_plus.ports import Result
 from registries.consul.agent import Lines, open_lines
 from registries.consul.background import Background, background
 from registries.consul.rights import Control, access_control
 from registries.consul.settings import Settings
+from registries.consul.sink import Writing
 from registries.consul.watch import Watch
 
 __all__ = ["Consul", "Settings", "connect"]
 
 
 class Consul:
-    """A connected Consul."""
+    """A connected Consul: source, sink, and keeper of its leases."""
 
     def __init__(self, lines: Lines, control: Control, tasks: Background) -> None:
         self._lines = lines
         self._control = control
         self._tasks = tasks
+        self._writing = Writing(lines.writing)
 
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole catalog, then every change. It never resumes."""
         return Watch(self._lines, self._control, self._tasks).updates()
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        """Register each with the agent."""
+        return await self._writing.put(instances)
+
+    async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
+        """Deregister each that is ours."""
+        return await self._writing.drop(keys)
+
+    async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
+        """Renew the leases of these."""
+        return await self._writing.renew(keys)
 
 
 @asynccontextmanager

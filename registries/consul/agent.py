@@ -12,7 +12,7 @@ from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
 from pilot_plus.ports import SourceLost
-from registries.consul.settings import OTHERS, Settings
+from registries.consul.settings import ASKING, WRITING, Settings
 from registries.tls import client_context
 
 PATIENCE: Final = 6.0
@@ -74,12 +74,19 @@ class Agent:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, *, query: dict[str, str] | None = None, body: object = None, seconds: float = 0.0
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: object = None,
+        seconds: float = 0.0,
+        judged: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request.
 
         Raises:
-            SourceLost: the connection failed or is closed, no answer came in time, or Consul has failed.
+            SourceLost: the connection failed or is closed, no answer came in time, or (if `judged`) Consul has failed.
         """
         if self._session.closed:
             raise self._lost("we have closed the connection")
@@ -93,7 +100,7 @@ class Agent:
             async with self._session.request(
                 method, url, data=data, timeout=timeout, allow_redirects=False, server_hostname=self._server_name
             ) as reply:
-                if reply.status == 429 or reply.status >= 500:
+                if judged and (reply.status == 429 or reply.status >= 500):
                     raise self._lost(await _complaint(reply))
                 yield reply
         except TimeoutError as error:
@@ -105,9 +112,15 @@ class Agent:
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
 
-    async def text(self, method: str, path: str, body: object = None) -> tuple[int, str]:
-        """Send one request; its status and its answer as text."""
-        async with self.request(method, path, body=body) as reply:
+    async def text(
+        self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Send one request; its status, whatever that is, and its answer as text.
+
+        Raises:
+            SourceLost: there was no answer.
+        """
+        async with self.request(method, path, query=query, body=body, judged=False) as reply:
             return reply.status, (await self._body(reply)).decode(errors="replace").strip()
 
     async def _body(self, reply: aiohttp.ClientResponse) -> bytes:
@@ -137,6 +150,8 @@ class Lines(msgspec.Struct, frozen=True):
     """One: the list, by which Consul's life is told."""
     asking: Agent
     """A few: what is read or written at once."""
+    writing: Agent
+    """A few, opened with the first write."""
     polling: Agent
     """The rest: long polls."""
 
@@ -146,10 +161,11 @@ async def open_lines(settings: Settings) -> AsyncIterator[Lines]:
     """Open the API; leaving it closes every connection."""
     async with (
         _session(settings, 1) as listing,
-        _session(settings, OTHERS - 1) as asking,
+        _session(settings, ASKING) as asking,
+        _session(settings, WRITING) as writing,
         _session(settings, settings.polls) as polling,
     ):
-        yield Lines(Agent(settings, listing), Agent(settings, asking), Agent(settings, polling))
+        yield Lines(*(Agent(settings, session) for session in (listing, asking, writing, polling)))
 
 
 @asynccontextmanager

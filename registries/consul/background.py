@@ -1,8 +1,13 @@
-"""Tasks that live as long as a block, and not a moment longer."""
+"""Tasks that live as long as a block, and not a moment longer; and one piece of work for each of many things."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from pilot_plus.ports import SourceLost
+
+T = TypeVar("T")
 
 
 class Background:
@@ -39,3 +44,28 @@ async def background() -> AsyncIterator[Background]:
             tasks.stop()
     if failure is not None:
         raise failure
+
+
+async def for_each(things: Iterable[T], work: Callable[[T], Awaitable[None]], width: int) -> None:
+    """Do the work for each, at most `width` at once.
+
+    Raises:
+        SourceLost: the first one; nothing is begun after it.
+    """
+    left = iter(things)
+    losses: list[SourceLost] = []
+
+    async def some() -> None:
+        for thing in left:
+            try:
+                await work(thing)
+            except SourceLost as lost:
+                losses.append(lost)
+            if losses:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(width):
+            group.create_task(some())
+    if losses:
+        raise losses[0]

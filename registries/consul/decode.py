@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pilot_plus.model import ORDINARY_WEIGHT, Health, Instance, Locality, Port, instance, shared_ports
+from pilot_plus.model import ORDINARY_WEIGHT, Health, Instance, Locality, Port, instance
 from registries.consul import dubbo, extras
 from registries.consul.records import Check, Entry, Node, Service, Weights
 from registries.layouts import mark
@@ -21,7 +21,19 @@ _MAINTENANCE: Final = ("_node_maintenance", "_service_maintenance:")
 
 def key_of(service: str, node: str, instance_id: str) -> str:
     """`SERVICE/NODE/ID`. The service belongs to it: an ID that moves to another service is another record."""
-    return "/".join(_part(part) for part in (service, node, instance_id))
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in (service, node, instance_id))
+
+
+def parts_of(key: str) -> tuple[str, str, str]:
+    """Service, node and ID of a key.
+
+    Raises:
+        ValueError: it is no key of ours.
+    """
+    parts = [part.replace("%2F", "/").replace("%25", "%") for part in key.split("/")]
+    if len(parts) != 3 or not all(parts):
+        raise ValueError(f"{key[:100]!r} is no key: expected SERVICE/NODE/ID")
+    return parts[0], parts[1], parts[2]
 
 
 def entry_of(raw: msgspec.Raw) -> Entry:
@@ -45,17 +57,16 @@ def decode(entry: Entry, protocol: str) -> Instance | None:
         ValueError: it can't be used, and why.
     """
     service, node = entry.service, entry.node
-    if service.kind or service.service == OWN_SERVICE:
+    if service.kind or service.service in (OWN_SERVICE, extras.LEASE_SERVICE):
         return None
-    url = dubbo.url_of(service)
-    if url is not None:
+    if extras.ID not in (service.meta or {}) and (url := dubbo.url_of(service)):
         return _provider(entry, url)
     metadata, ours = extras.taken_out(_metadata(service))
     metadata, origin, zone = mark.unmarked(metadata)
     health = _health(entry.checks or ())
     return instance(
         key=key_of(service.service, node.node, service.id),
-        name=service.service,
+        name=ours.name or service.service,
         id=ours.id or service.id,
         address=service.address or node.address,
         ports=ours.ports or (_port(service, metadata, protocol),),
@@ -75,21 +86,13 @@ def _provider(entry: Entry, url: DubboUrl) -> Instance | None:
     provider = dubbo.provider(url, service)
     if provider is None:
         return None
-    _, ours = extras.taken_out(service.meta or {})
     return msgspec.structs.replace(
         provider,
         key=key_of(service.service, node.node, service.id),
-        id=ours.id or provider.id,
-        ports=shared_ports(ours.ports) if ours.ports else provider.ports,
         health=dubbo.worse(provider.health, _health(entry.checks or ())),
-        locality=ours.locality or _locality(service, node),
-        lease=ours.lease,
-        layout=dubbo.LAYOUT,
+        locality=_locality(service, node),
+        layout="",
     )
-
-
-def _part(text: str) -> str:
-    return text.replace("%", "%25").replace("/", "%2F")
 
 
 def _metadata(service: Service) -> dict[str, str]:

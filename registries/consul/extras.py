@@ -1,13 +1,12 @@
 """What Consul has no field for, in the `Meta` of the records that we write.
 
-`pilot-plus-id` stands in each of them; the others only where Consul's own fields don't say it exactly:
-
-    pilot-plus-id       orders-1
-    pilot-plus-ports    http:8080:http,admin:9090:http     Consul holds one port, without a name
-    pilot-plus-weight   150                                Consul counts in whole ordinary instances
-    pilot-plus-place    eu|eu-1|rack-7                     region, az, subzone
-    pilot-plus-lease    15                                 seconds
-    pilot-plus-added    protocol,secure                    what stands in Meta for other readers, and is none of ours
+pilot-plus-id       orders-1                           in each of them
+pilot-plus-ports    http:8080:http,admin:9090:http     Consul holds one port, without a name
+pilot-plus-place    eu|eu-1|rack-7                     region, az, subzone
+pilot-plus-weight   150                                where Consul's whole ordinary instances don't say it exactly
+pilot-plus-name     com.example.Orders:1.0.0           where Consul's service has another: Dubbo's interface
+pilot-plus-lease    15 pilot-plus:lease:5f3a           seconds, and the service whose check the copy lives by
+pilot-plus-added    protocol,secure                    what stands in Meta for other readers, and is none of ours
 """
 
 from collections.abc import Mapping
@@ -24,7 +23,10 @@ WEIGHT: Final = "pilot-plus-weight"
 PLACE: Final = "pilot-plus-place"
 LEASE: Final = "pilot-plus-lease"
 ADDED: Final = "pilot-plus-added"
-NAMES: Final = frozenset((ID, PORTS, WEIGHT, PLACE, LEASE, ADDED))
+NAME: Final = "pilot-plus-name"
+NAMES: Final = frozenset((ID, PORTS, WEIGHT, PLACE, LEASE, ADDED, NAME))
+LEASE_SERVICE: Final = "pilot-plus-lease"
+"""The service whose checks leased copies live by; it is no application."""
 _SAFE: Final = " !$&'()*+;=@/?#[]{}<>~."
 
 
@@ -32,6 +34,7 @@ class Extras(msgspec.Struct, frozen=True):
     """What such a record says beside Consul's own fields."""
 
     id: str = ""
+    name: str = ""
     ports: tuple[Port, ...] = ()
     weight: int | None = None
     locality: Locality | None = None
@@ -43,18 +46,18 @@ def coarse(weight: int) -> int:
     return min(max((weight + ORDINARY_WEIGHT // 2) // ORDINARY_WEIGHT, 1), 65_535)
 
 
-def put_in(copy: Instance) -> dict[str, str]:
-    """What has to stand in `Meta` for `taken_out` to tell."""
-    extras = {ID: copy.id}
-    port = copy.ports[0]
-    if len(copy.ports) > 1 or port.name != port.protocol:
-        extras[PORTS] = ",".join(f"{_quoted(p.name)}:{p.number}:{_quoted(p.protocol)}" for p in copy.ports)
+def put_in(copy: Instance, lease: str = "") -> dict[str, str]:
+    """What has to stand in `Meta` for `taken_out` to tell; `lease` is the ID of the service that it lives by."""
+    place = copy.locality
+    extras = {
+        ID: copy.id,
+        PORTS: ",".join(f"{_quoted(port.name)}:{port.number}:{_quoted(port.protocol)}" for port in copy.ports),
+        PLACE: "|".join(_quoted(part) for part in (place.region, place.az, place.subzone)),
+    }
     if coarse(copy.weight) * ORDINARY_WEIGHT != copy.weight:
         extras[WEIGHT] = str(copy.weight)
-    place = copy.locality
-    extras[PLACE] = "|".join(_quoted(part) for part in (place.region, place.az, place.subzone))
     if copy.lease:
-        extras[LEASE] = f"{copy.lease:g}"
+        extras[LEASE] = f"{copy.lease!r} {lease}"
     return extras
 
 
@@ -71,10 +74,11 @@ def taken_out(metadata: Mapping[str, str]) -> tuple[dict[str, str], Extras]:
     try:
         extras = Extras(
             id=metadata[ID],
+            name=metadata.get(NAME, ""),
             ports=tuple(_port(text) for text in metadata.get(PORTS, "").split(",") if text),
             weight=int(metadata[WEIGHT]) if WEIGHT in metadata else None,
             locality=_place(metadata[PLACE]) if PLACE in metadata else None,
-            lease=float(metadata.get(LEASE, 0)),
+            lease=float(metadata.get(LEASE, "0").partition(" ")[0]),
         )
     except ValueError as error:
         raise ValueError(f"a pilot-plus-… entry of Meta is damaged: {str(error)[:200]}") from error

@@ -57,3 +57,23 @@ class Entry(msgspec.Struct, frozen=True, rename="pascal"):
     node: Node
     service: Service
     checks: list[Check] | None = None
+
+
+class Held(msgspec.Struct, frozen=True, rename="pascal"):
+    """A service that an agent holds: `/v1/agent/service/ID`."""
+
+    id: str = msgspec.field(name="ID")
+    meta: dict[str, str] | None = None
+
+
+class Member(msgspec.Struct, frozen=True, rename="pascal"):
+    """An agent: the `Config` of `/v1/agent/self`."""
+
+    node_name: str
+    datacenter: str = ""
+
+
+class Self(msgspec.Struct, frozen=True, rename="pascal"):
+    """`/v1/agent/self`."""
+
+    config: Member

@@ -40,6 +40,8 @@ async def access_control(agent: Agent) -> Control:
     status, text = await agent.text("GET", "/v1/acl/token/self")
     if status == 403 and agent.settings.token:
         raise SourceLost(f"Consul at {agent.settings.url} refuses the token: {text[:100]!r}")
+    if status not in (200, 401, 403):
+        raise SourceLost(f"Consul at {agent.settings.url}: {status} {text[:100]!r}")
     return Control.OFF if status == 401 else Control.ON
 
 
@@ -82,6 +84,8 @@ async def check_vanished(agent: Agent, service: str, nodes: Collection[str]) -> 
     status, text = await agent.text("POST", "/v1/internal/acl/authorize", asked)
     if status == 403:
         raise SourceLost(f"Consul at {agent.settings.url} refuses the token: {text[:100]!r}")
+    if status >= 500 or status == 429:
+        raise SourceLost(f"Consul at {agent.settings.url}: {status} {text[:100]!r}")
     if status != 200:
         return  # a Consul that can't be asked: what it lists is all that we can know
     for verdict in msgspec.json.decode(text, type=list[_Verdict]):

@@ -9,8 +9,10 @@ from pilot_plus.model import UNKNOWN_PROTOCOL
 from pilot_plus.quantities import seconds_of
 from registries.tls import Tls
 
-OTHERS: Final = 8
-"""Connections that never wait long: the list, the checks, and what is read or written at once."""
+ASKING: Final = 6
+WRITING: Final = 8
+OTHERS: Final = 1 + ASKING + WRITING
+"""Connections that are no long polls: the list, what is read at once, what is written."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ is gone: a long poll whose connection is closed is asked anew, from the beginnin
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from itertools import cycle
 from typing import Final, TypeAlias
 
 import msgspec
@@ -20,7 +21,7 @@ from pilot_plus.ports import SourceLost
 from registries.consul import rights
 from registries.consul.agent import Agent, Hangup, Lines
 from registries.consul.attention import Attention
-from registries.consul.background import Background
+from registries.consul.background import Background, for_each
 from registries.consul.checks import Checks
 from registries.consul.decode import OWN_SERVICE
 from registries.consul.pace import Bucket, next_index
@@ -105,25 +106,14 @@ class Watch:
     async def _read_all(self, services: list[str]) -> dict[str, int]:
         """Read every service; the index of each."""
         indexes: dict[str, int] = {}
-        losses: list[SourceLost] = []
-        left = iter(services)
+        # Those that will read later open their connections now, before long polls take all that there may be.
+        agents = cycle((self._lines.asking, *[self._lines.polling] * (STARTERS // READERS - 1)))
 
-        async def read_some(agent: Agent) -> None:
-            for service in left:
-                try:
-                    indexes[service], reading = await self._reading(agent, service)
-                except SourceLost as lost:
-                    losses.append(lost)
-                if losses:
-                    return
-                self._truth.learn(service, reading)
+        async def read(service: str) -> None:
+            indexes[service], reading = await self._reading(next(agents), service)
+            self._truth.learn(service, reading)
 
-        async with asyncio.TaskGroup() as starters:
-            # Those that will read later open their connections now, before long polls take all that there may be.
-            for number in range(STARTERS):
-                starters.create_task(read_some(self._lines.asking if number < READERS else self._lines.polling))
-        if losses:
-            raise losses[0]
+        await for_each(services, read, STARTERS)
         return indexes
 
     async def _reading(self, agent: Agent, service: str, index: int = 0) -> tuple[int, Reading]:

@@ -152,7 +152,7 @@ def test_a_dubbo_url_says_everything_but_the_health():
     made = decoded(service, None, check("warning"))
     assert made.name == "com.example.OrderService:1.0.0"
     assert (made.address, made.ports, made.weight) == ("10.1.0.7", (Port("dubbo", 20880, "dubbo"),), 50)
-    assert (made.health, made.layout) == (Health.WARNING, "dubbo")
+    assert (made.health, made.layout) == (Health.WARNING, "")
     assert made.key == "com.example.OrderService/n1/orders-1"
 
 
