@@ -4,11 +4,15 @@
     horizon┴▶ plan of a unit ──▶ guard ──▶ index ──▶ sink.put, then sink.drop
               ▲ actual: what the hub sees in the target as its own, by its source
 
-`sync` is what the hub runs and asks; `target` drives one registry; `units` knows which services concern which;
-`settling` remembers writes until they are reported; `restraint` holds mass removals; `index` proves what a layout
+`sync` is what the hub runs and asks; `reconciler` drives one registry; `planning` and `units` know what to do where;
+`writing` hands it to the sink; `settling` remembers a write until it is reported; `restraint` holds mass removals;
+`index` proves what a layout without marks can't say; `turn` keeps two hubs from writing at once; `registrar` registers
+for callers, anywhere.
 """
 
-from pilot_plus.sync.status import PlannedChange, RuleStatus, SyncPlan
+from pilot_plus.sync.branch import Missing, Outcome
+from pilot_plus.sync.registrar import Registrar
+from pilot_plus.sync.status import PlannedChange, RuleStatus, SyncPlan, SyncStatus
 from pilot_plus.sync.sync import Sync
 
-__all__ = ["PlannedChange", "RuleStatus", "Sync", "SyncPlan"]
+__all__ = ["Missing", "Outcome", "PlannedChange", "Registrar", "RuleStatus", "Sync", "SyncPlan", "SyncStatus"]

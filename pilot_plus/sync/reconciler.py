@@ -63,6 +63,7 @@ class Reconciler:
         self._dirty: dict[str, None] = {}
         self._later: list[tuple[float, str]] = []
         self._work = asyncio.Event()
+        self._known = asyncio.Event()
         self._all_due = clock()
         self._standings: tuple[object, ...] = ()
         self._is_needed = False
@@ -233,6 +234,7 @@ class Reconciler:
                 self.planning.settling.try_everything_again()
                 self._dirty.update(dict.fromkeys(await self.planning.all_units()))
             failed = await self._pass(writing)
+            self._known.set()
             self.error = writing.error
             if failed:
                 self._again(self._clock() + backoff.next(), failed)
@@ -332,12 +334,10 @@ class Reconciler:
     # -------------------------------------------------------------------------------------------- leases
 
     async def _renew(self, sink: Renewing) -> None:
-        """Keep the leases of what is ours alive, held and paused copies too."""
+        """Keep the leases of what is ours alive, held and paused copies too; a new hub goes on with them at once."""
+        await self._known.wait()
         while True:
-            await asyncio.sleep(self._shortest_lease() / 3)
-            if not self._turn.is_mine:
-                continue
-            keys = self.planning.leased()
+            keys = self.planning.leased() if self._turn.is_mine else {}
             names = list(keys)
             for start in range(0, len(names), BATCH):
                 batch = names[start : start + BATCH]
@@ -345,6 +345,7 @@ class Reconciler:
                 lost = [key for key, result in zip(batch, results, strict=True) if not isinstance(result, Done)]
                 self._look_at({keys[key] for key in lost})
                 await asyncio.sleep(0)
+            await asyncio.sleep(self._shortest_lease() / 3)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

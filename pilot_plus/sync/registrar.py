@@ -1,0 +1,201 @@
+"""The registrar: registers instances for callers that send heartbeats to the hub, in whichever registry they choose.
+
+    POST registry=zk layout=spring ttl=15s ─▶ journal ─▶ sink.put with a lease of 15 s
+    heartbeats                             ─▶ the hub renews the lease, as long as they come
+    no heartbeat for 15 s                  ─▶ sink.drop
+    the hub is restarted                   ─▶ from the journal: written again, the TTL begins anew
+    the hub is gone for good               ─▶ the lease ends by itself
+
+Our own registry keeps TTLs itself: there a heartbeat is passed on, and nothing is kept here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from pilot_plus.catalog import Holder
+from pilot_plus.model import Health, Instance
+from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
+from pilot_plus.sync.index import Documents
+from pilot_plus.sync.reconciler import Open
+
+log = logging.getLogger(__name__)
+
+KIND: Final = "registration"
+
+
+class Registrar:
+    """Registers anywhere."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, Open],
+        documents: Documents,
+        holder: Holder,
+        own: str | None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`targets`: how to connect to each registry; `own`: the name of our own, if there is one."""
+        self._documents = documents
+        self._holder = holder
+        self._own = own
+        self._clock = clock
+        self._branches = {name: Branch(name, open_, self, keeps_itself=name == own) for name, open_ in targets.items()}
+        self._held: dict[Name, Registration] = {}
+        self._heard: dict[Name, float] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        await self.load()
+        async with asyncio.TaskGroup() as tasks:
+            for branch in self._branches.values():
+                tasks.create_task(branch.run(), name=f"registrations in {branch.name}")
+
+    async def load(self) -> None:
+        """Read what was registered before a restart; `run` does it.
+
+        Raises:
+            OSError: the journal can't be read.
+        """
+        for document in await self._documents.list(KIND):
+            try:
+                registration = msgspec.json.decode(document.payload, type=Registration)
+            except msgspec.MsgspecError:
+                log.warning("unreadable: %s %r", KIND, document.key)
+                continue
+            self._remember(registration)
+
+    async def put(self, instance: Instance, registry: str | None, layout: str) -> tuple[str, Outcome]:
+        """Register an instance or replace it, in `registry` (our own by default); `lease` is its TTL.
+
+        Returns the registry's name, and under which key or why not.
+        """
+        name = registry or self._own
+        branch = self._branches.get(name or "")
+        if name is None or branch is None:
+            known = ", ".join(sorted(self._branches)) or "none"
+            return name or "", Missing(f"there is no registry {name or 'of our own'!r}; there are: {known}")
+        registration = Registration(registry=name, instance=msgspec.structs.replace(instance, layout=layout))
+        if not branch.keeps_itself:
+            try:
+                await self._note(registration)  # before the write: what is written must not be forgotten
+            except OSError as error:
+                return name, Failed(f"the journal can't be written: {error}")
+        outcome = await branch.put(registration)
+        if not branch.keeps_itself:
+            await self._settle(registration, outcome)
+        return name, outcome
+
+    async def renew(self, namespace: str, name: str, id: str) -> Outcome:  # noqa: A002 - the field's name
+        """Let an instance's TTL begin anew."""
+        held = self._held.get((namespace, name, id))
+        if held is not None:
+            self._heard[held.name] = self._clock()
+            return Done(held.instance.key)
+        key = self._key_in_own(namespace, name, id)
+        if self._own is None or key is None:
+            return Missing(f"{namespace}/{name}/{id} is not registered here: register it again")
+        outcome = await self._branches[self._own].renew(key)
+        return Missing(outcome.reason) if isinstance(outcome, Refused) else outcome
+
+    async def drop(self, namespace: str, name: str, id: str, registry: str | None = None) -> Outcome:  # noqa: A002
+        """Deregister an instance that was registered here."""
+        held = self._held.get((namespace, name, id))
+        if held is not None and registry in (None, held.registry):
+            return await self._drop(held)
+        key = self._key_in_own(namespace, name, id)
+        if registry not in (None, self._own) or self._own is None or key is None:
+            return Missing(f"{namespace}/{name}/{id} was not registered here")
+        return await self._branches[self._own].drop(key)
+
+    async def change(
+        self,
+        namespace: str,
+        name: str,
+        id: str,  # noqa: A002 - the field's name
+        health: Health | None,
+        weight: int | None,
+    ) -> Outcome:
+        """Change the health or the weight of an instance that was registered here."""
+        held = self._held.get((namespace, name, id))
+        there = held.instance if held else self._in_own(namespace, name, id)
+        if there is None:
+            return Missing(f"{namespace}/{name}/{id} was not registered here")
+        changed = msgspec.structs.replace(
+            there, health=health or there.health, weight=there.weight if weight is None else weight
+        )
+        _, outcome = await self.put(changed, held.registry if held else self._own, there.layout)
+        return outcome
+
+    # -------------------------------------------------------------------------------------------- for branches
+
+    def of(self, registry: str) -> list[Registration]:
+        """What is registered through us in a registry."""
+        return [one for one in self._held.values() if one.registry == registry]
+
+    def is_heard(self, one: Registration) -> bool:
+        """Whether heartbeats come."""
+        return self._clock() - self._heard.get(one.name, 0.0) < one.instance.lease
+
+    async def expire(self, one: Registration) -> None:
+        """Nobody vouches for it any more."""
+        if isinstance(await self._drop(one), Done):
+            log.info("registration expired", extra={"registry": one.registry, "instance": "/".join(one.name)})
+
+    async def written_again(self, one: Registration, key: str) -> None:
+        """It lies under that key now."""
+        if key != one.instance.key and self._held.get(one.name) is one:
+            await self._note(msgspec.structs.replace(one, instance=msgspec.structs.replace(one.instance, key=key)))
+
+    # -------------------------------------------------------------------------------------------- remembering
+
+    async def _settle(self, one: Registration, outcome: Outcome) -> None:
+        """Remember the key, or forget what the registry has refused."""
+        with suppress(OSError):  # the note before the write stands; the key comes again with the next start
+            match outcome:
+                case Done(key=key):
+                    await self.written_again(one, key)
+                case Refused() | Missing():
+                    await self._forget(one)
+                case Failed():
+                    pass
+
+    async def _note(self, one: Registration) -> None:
+        await self._documents.write(KIND, {_document(one.name): msgspec.json.encode(one)})
+        self._remember(one)
+
+    def _remember(self, one: Registration) -> None:
+        self._held[one.name] = one
+        self._heard[one.name] = self._clock()
+
+    async def _drop(self, one: Registration) -> Outcome:
+        outcome = await self._branches[one.registry].drop(one.instance.key) if one.instance.key else Done("")
+        if isinstance(outcome, Done | Refused):
+            with suppress(OSError):
+                await self._forget(one)
+        return outcome
+
+    async def _forget(self, one: Registration) -> None:
+        if self._held.get(one.name) is one:
+            del self._held[one.name]
+            self._heard.pop(one.name, None)
+        await self._documents.write(KIND, {}, [_document(one.name)])
+
+    def _key_in_own(self, namespace: str, name: str, id: str) -> str | None:  # noqa: A002 - the field's name
+        there = self._in_own(namespace, name, id)
+        return there.key if there else self._branches[self._own].keys.get((namespace, name, id)) if self._own else None
+
+    def _in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
+        entry = self._holder.current.entries.get(f"{namespace}/{name}")
+        found = entry.instances.items() if entry else ()
+        return next((one for place, one in found if place[0] == self._own and one.id == id), None)
+
+
+def _document(name: Name) -> str:
+    return msgspec.json.encode(name).decode()

@@ -1,0 +1,138 @@
+"""The registrar: who registers through the hub lives, in any registry, as long as heartbeats come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from pilot_plus.catalog import Catalog, Holder
+from pilot_plus.model import Health
+from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.sync import Missing, Registrar
+from tests.pilot_plus.sync.hubs import Documents, Registries, configured, ids, native, running, until
+
+MINE = native("orders", "a", namespace="shop", lease=1.0)
+
+
+@asynccontextmanager
+async def registrar(
+    registries: Registries, documents: Documents | None = None, holder: Holder | None = None
+) -> AsyncIterator[Registrar]:
+    made = Registrar(registries.opened, documents or Documents(), holder or Holder(Catalog(epoch="e")), own="own")
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(made.run())
+        try:
+            yield made
+        finally:
+            task.cancel()
+
+
+async def test_an_instance_is_written_where_the_caller_wants_it():
+    registries = Registries("own", "zk")
+    async with registrar(registries) as desk:
+        name, outcome = await desk.put(MINE, "zk", "spring")
+        assert (name, outcome) == ("zk", Done("shop/orders/a"))
+        ((_, there),) = registries.copies("zk").items()
+        assert (there.layout, there.address, there.lease) == ("spring", MINE.address, 1.0)
+        assert not registries.held("own")
+
+
+async def test_it_lives_as_long_as_heartbeats_come():
+    registries = Registries("own", "zk")
+    async with registrar(registries) as desk:
+        await desk.put(MINE, "zk", "")
+        began = registries["zk"].records["shop/orders/a"].expires or 0
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            assert await desk.renew("shop", "orders", "a") == Done("shop/orders/a")
+            registries["zk"].expire()
+        assert (registries["zk"].records["shop/orders/a"].expires or 0) > began
+        await until(lambda: not registries.held("zk"))
+        assert isinstance(await desk.renew("shop", "orders", "a"), Missing)
+
+
+async def test_it_goes_when_it_is_deregistered():
+    registries = Registries("own", "zk")
+    documents = Documents()
+    async with registrar(registries, documents) as desk:
+        await desk.put(MINE, "zk", "")
+        assert await desk.drop("shop", "orders", "a", "zk") == Done("shop/orders/a")
+        assert not registries.held("zk")
+        assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
+        assert not documents.kinds["registration"]
+
+
+async def test_after_a_restart_its_time_begins_anew_and_what_is_missing_is_written_again():
+    registries = Registries("own", "zk")
+    documents = Documents()
+    async with registrar(registries, documents) as desk:
+        await desk.put(msgspec.structs.replace(MINE, lease=30.0), "zk", "")
+    registries["zk"].records.clear()
+    async with registrar(registries, documents) as desk:
+        await until(lambda: ids(registries.held("zk")) == {"a"})
+        assert await desk.renew("shop", "orders", "a") == Done("shop/orders/a")
+
+
+async def test_a_lost_connection_loses_no_registration():
+    registries = Registries("own", "zk")
+    async with registrar(registries) as desk:
+        await desk.put(MINE, "zk", "")
+        registries["zk"].records.clear()
+        await until(lambda: ids(registries.held("zk")) == {"a"})
+
+
+async def test_somebody_elses_record_is_left_alone():
+    registries = Registries("own", "zk")
+    theirs = msgspec.structs.replace(MINE, key="shop/orders/a", lease=0.0, weight=3)
+    registries["zk"].write(theirs)
+    documents = Documents()
+    async with registrar(registries, documents) as desk:
+        _, outcome = await desk.put(MINE, "zk", "")
+        assert isinstance(outcome, Refused)
+        assert registries.held("zk")["shop/orders/a"] == theirs
+        assert not documents.kinds["registration"]
+
+
+async def test_health_and_weight_can_be_changed():
+    registries = Registries("own", "zk")
+    async with registrar(registries) as desk:
+        await desk.put(MINE, "zk", "")
+        assert isinstance(await desk.change("shop", "orders", "a", Health.DRAINING, None), Done)
+        assert isinstance(await desk.change("shop", "orders", "a", None, 7), Done)
+        ((_, there),) = registries.copies("zk").items()
+        assert (there.health, there.weight) == (Health.DRAINING, 7)
+        assert isinstance(await desk.change("shop", "orders", "b", None, 7), Missing)
+
+
+async def test_our_own_registry_keeps_its_ttls_itself():
+    registries = Registries("own", "zk")
+    documents = Documents()
+    config = configured({"own": "mesh", "zk": "legacy"})
+    async with running(config, registries) as hub, registrar(registries, documents, hub.holder) as desk:
+        assert await desk.put(msgspec.structs.replace(MINE, lease=30.0), None, "") == ("own", Done("shop/orders/a"))
+        assert "registration" not in documents.kinds
+        assert await desk.renew("shop", "orders", "a") == Done("shop/orders/a")
+        assert isinstance(await desk.renew("shop", "orders", "b"), Missing)
+        await until(lambda: "shop/orders" in hub.holder.current.entries)
+        assert isinstance(await desk.change("shop", "orders", "a", None, 7), Done)
+        assert isinstance(await desk.drop("shop", "orders", "a"), Done)
+        assert not registries.held("own")
+
+
+async def test_a_registry_that_is_not_there_is_said():
+    async with registrar(Registries("own", "zk")) as desk:
+        _, outcome = await desk.put(MINE, "nosuch", "")
+        assert outcome == Missing("there is no registry 'nosuch'; there are: own, zk")
+
+
+async def test_a_registry_that_is_down_is_a_failure_that_can_be_tried_again():
+    registries = Registries("own", "zk")
+    registries["zk"].fail("down")
+    async with registrar(registries) as desk, asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(desk.put(MINE, "zk", ""))
+        await asyncio.sleep(0)
+        registries["zk"].heal()
+        _, outcome = await asked
+        assert isinstance(outcome, Done | Failed)
+        await until(lambda: ids(registries.held("zk")) == {"a"})
