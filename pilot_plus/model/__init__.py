@@ -16,6 +16,7 @@ from pilot_plus.model.instance import (
     shared_ports,
 )
 from pilot_plus.model.service import Service, split_service
+from pilot_plus.model.spiffe import Role, SpiffeId, parse_spiffe
 from pilot_plus.model.update import Alive, Drop, Put, Reset, Resumed, Skipped, Update
 from pilot_plus.model.zone import ACCEPTS, Speaks, Viewer, Zone, short_zone, whole_zone
 
@@ -36,14 +37,17 @@ __all__ = [
     "Put",
     "Reset",
     "Resumed",
+    "Role",
     "Service",
     "Skipped",
     "Speaks",
+    "SpiffeId",
     "Update",
     "Viewer",
     "Zone",
     "instance",
     "pairs",
+    "parse_spiffe",
     "shared_ports",
     "short_zone",
     "split_service",
