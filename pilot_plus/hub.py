@@ -1,0 +1,242 @@
+"""The hub: puts the parts together and runs them in one task group. The only module that loads registries."""
+
+import asyncio
+import gc
+import importlib
+import logging
+import pkgutil
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any, Final, cast
+
+import msgspec
+from immutables import Map
+
+import registries as adapters
+from pilot_plus.catalog import Catalog, Holder, Source, Standing
+from pilot_plus.catalog.admission import admission_of
+from pilot_plus.catalog.fold import Rules
+from pilot_plus.catalog.guard import Limits
+from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
+from pilot_plus.desk import HubDesk
+from pilot_plus.ingest import Ingest, Watched
+from pilot_plus.journal import Journal
+from pilot_plus.journal.follow import follow
+from pilot_plus.ports import Registry, SourceLost
+from pilot_plus.ports import Source as Opened
+from pilot_plus.servers.api import Context, api_of, listening_socket, serving
+from pilot_plus.sync import Registrar
+
+log = logging.getLogger(__name__)
+
+OWN_KIND: Final = "database"
+"""The kind of our own registry: without a guard, for what goes there was deregistered or has expired."""
+PROBE: Final = 10.0
+"""Seconds that `probe` gives each connection."""
+
+
+async def run(config: Config, *, insecure: bool = False) -> None:
+    """Run a hub until it is cancelled, or told to end by SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the configuration can't be carried out; nothing was started.
+    """
+    watched = sources_of(config)
+    # Nearly all that the hub holds stays: looking through it often, as is right for garbage, is time for nothing.
+    gc.set_threshold(50_000, 20, 50)
+    async with _journal(config) as journal:
+        holder = Holder(_first_catalog(config, journal))
+        ingest = Ingest(holder, watched)
+        own = next((registry.name for registry in config.registries if registry.kind == OWN_KIND), None)
+        opens = {name: source.open for name, source in watched.items()}
+        registrar = Registrar(opens, journal.documents, holder, own)
+        admissions = {name: source.rules.admission for name, source in watched.items()}
+        context = Context(config, holder, HubDesk(registrar, ingest, admissions, own))
+        api = api_of(config, context, insecure=insecure)
+        listening = listening_socket(config.listen.http)
+        _say_what_is_not_there(config)
+        await _restore(config, journal, ingest)
+        async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
+            work = [
+                tasks.create_task(registrar.run(), name="registrar"),
+                tasks.create_task(ingest.run(), name="ingest"),
+                tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
+            ]
+            log.info("the hub listens at %s", config.listen.http)
+            with _told_to_end() as end:
+                await end.wait()
+            for task in work:
+                task.cancel()
+
+
+def _say_what_is_not_there(config: Config) -> None:
+    """A section whose feature doesn't exist yet is reported, and not refused."""
+    sections = {
+        "listen.xds": config.listen.xds,
+        "listen.dns": config.listen.dns,
+        "listen.peer": config.listen.peer,
+        "sync": config.sync,
+        "peers": config.peers,
+    }
+    for section, value in sections.items():
+        if value:
+            log.warning("%s: this version does not carry it out yet; it is checked, and otherwise left alone", section)
+
+
+async def probe(config: Config) -> list[tuple[str, bool, str]]:
+    """Try to open every registry: its name, whether that went well, and why not.
+
+    Raises:
+        ConfigError: a registry's settings are wrong.
+    """
+    watched = sources_of(config)
+    async with asyncio.TaskGroup() as tasks:
+        tries = [tasks.create_task(_try(source)) for source in watched.values()]
+    return [(name, not error, error) for name, error in zip(watched, (one.result() for one in tries), strict=True)]
+
+
+async def _try(source: Watched) -> str:
+    try:
+        async with asyncio.timeout(PROBE), source.open() as opened:
+            async for _ in opened.watch():
+                return ""
+    except SourceLost as lost:
+        return str(lost)
+    except TimeoutError:
+        return f"no answer within {PROBE:.0f} s"
+    return "it said nothing"
+
+
+# ------------------------------------------------------------------------------------------------ registries
+
+
+def sources_of(config: Config) -> Mapping[str, Watched]:
+    """Every registry of a configuration, ready to be opened.
+
+    Raises:
+        ConfigError: an unknown kind, or wrong settings.
+    """
+    return {
+        registry.name: Watched(registry.name, _opener(config, place, registry), _rules_of(config, registry))
+        for place, registry in enumerate(config.registries)
+    }
+
+
+def _opener(config: Config, place: int, registry: RegistrySection) -> Any:
+    module = _adapter(place, registry.kind)
+    settings = _settings(config, place, registry, module.Settings)
+
+    def opened() -> AbstractAsyncContextManager[Opened]:
+        return module.connect(settings)
+
+    return opened
+
+
+def _adapter(place: int, kind: str) -> Registry:
+    kinds = sorted(name for _, name, _ in pkgutil.iter_modules(adapters.__path__) if name not in ("layouts", "tls"))
+    if kind not in kinds:
+        raise ConfigError(f"registries[{place}].kind: {kind!r} is unknown; known are {', '.join(kinds)}")
+    return cast("Registry", importlib.import_module(f"registries.{kind}"))
+
+
+def _settings(config: Config, place: int, registry: RegistrySection, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """A registry's settings, with what only the hub knows: our cluster's name, and the journal's database."""
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    given = dict(registry.settings)
+    if "cluster" in known:
+        given.setdefault("cluster", config.cluster)
+    if registry.kind == OWN_KIND:
+        given.setdefault("url", config.journal)
+    where = f"registries[{place}].settings"
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        sentence, _, path = str(error).partition(" - at `$")
+        raise ConfigError(
+            f"{where}{path.removesuffix('`')}: {sentence}; known are {', '.join(sorted(known))}"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{where}.{error}") from error
+
+
+def _rules_of(config: Config, registry: RegistrySection) -> Rules:
+    guard = registry.guard
+    loss = registry.on_loss if isinstance(registry.on_loss, OnLoss) else OnLoss()
+    return Rules(
+        admission_of(config, registry),
+        None
+        if registry.kind == OWN_KIND
+        else Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min),
+        drain_after=loss.drain_after,
+        drop_after=loss.drop_after,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ journal
+
+
+@asynccontextmanager
+async def _journal(config: Config) -> AsyncIterator[Journal]:
+    try:
+        opening = Journal.open(config.journal)
+        journal = await opening.__aenter__()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"journal: {error}") from error
+    try:
+        yield journal
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+def _first_catalog(config: Config, journal: Journal) -> Catalog:
+    now = monotonic()
+    sources = {
+        registry.name: Source(
+            name=registry.name,
+            kind=registry.kind,
+            zone=config.zone_of(registry),
+            standing=Standing.NEVER_SYNCED,
+            since=now,
+        )
+        for registry in config.registries
+    }
+    return Catalog(epoch=f"{journal.epoch}-{secrets.token_hex(4)}", sources=Map(sources))
+
+
+def _journalled(config: Config) -> frozenset[str]:
+    """The registries whose records the journal keeps: all but those that lie in its own database."""
+    return frozenset(
+        registry.name
+        for registry in config.registries
+        if registry.kind != OWN_KIND or registry.settings.get("url", config.journal) != config.journal
+    )
+
+
+async def _restore(config: Config, journal: Journal, ingest: Ingest) -> None:
+    """Show what the journal last knew, and forget registries that are not in the configuration any more."""
+    wanted = _journalled(config)
+    for name, known in (await journal.last_known()).items():
+        if name in wanted:
+            ingest.restore(name, [*known.services, *known.instances])
+        else:
+            await journal.forget(name)
+
+
+# ------------------------------------------------------------------------------------------------ the end
+
+
+@contextmanager
+def _told_to_end() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
+    numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, end.set)
+    try:
+        yield end
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
