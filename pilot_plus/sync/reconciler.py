@@ -208,6 +208,7 @@ class Reconciler:
         preview = sink.preview if isinstance(sink, Previewing) else None
         self.planning.target = msgspec.structs.replace(self.planning.target, preview=preview)
         self.planning.units.target = self.planning.target
+        self.planning.settling.connected(adopts_by_writing=not isinstance(sink, Renewing))
         self._turn = self._new_turn()
         writing = Writing(self.registry, sink, self._world.index, self.planning.settling, self._clock)
         self.look_at_everything()

@@ -5,6 +5,8 @@
                              ─ nothing reported for a while ───▶ due again
     settled, and now reported yet otherwise: somebody edits it ▶ due again, each time a little later
 
+    on a new connection, where the lease is the session's ─────▶ due once: the new session takes the copy over
+
 So a burst of changes writes nothing twice, a layout that can't hold everything is not written for ever, and another
 writer is not fought without end.
 """
@@ -48,6 +50,7 @@ class Settling:
     """The writes to one target."""
 
     def __init__(self) -> None:
+        self._adopted: set[Identity] | None = None
         self._pending: dict[Identity, _Pending] = {}
         self._overdue: dict[str, dict[Identity, _Pending]] = {}
         self._keys: dict[str, Identity] = {}
@@ -60,23 +63,36 @@ class Settling:
 
     def judge(self, copy: Copy, there: Instance | None, now: float) -> Judgement:
         """What is to be done about a copy and the record that is there."""
-        identity = copy.identity
-        if there is not None and (is_same(copy, there) or self._settled.get(identity) == (copy, there)):
+        if self._is_in_step(copy, there):
             return Judgement.IN_STEP
-        pending = self._pending.get(identity)
-        if pending and pending.copy == copy:
-            if there is not None and there != pending.before:
-                return Judgement.IN_STEP
-            if now < pending.until:
-                return Judgement.WAITING
-        refused = self._refused.get(copy.unit, {}).get(identity)
+        return Judgement.WAITING if self._waits_for(copy, now) else Judgement.DUE
+
+    def _is_in_step(self, copy: Copy, there: Instance | None) -> bool:
+        """Whether the record is as the copy should be, or as its layout holds it."""
+        if there is None or self._is_to_adopt(copy):
+            return False
+        if is_same(copy, there) or self._settled.get(copy.identity) == (copy, there):
+            return True
+        pending = self._pending.get(copy.identity)
+        return pending is not None and pending.copy == copy and there != pending.before
+
+    def _waits_for(self, copy: Copy, now: float) -> bool:
+        """Whether it is written or refused already, or repaired too often."""
+        pending = self._pending.get(copy.identity)
+        if pending and pending.copy == copy and now < pending.until and not self._is_to_adopt(copy):
+            return True
+        refused = self._refused.get(copy.unit, {}).get(copy.identity)
         if refused and refused[0] == copy:
-            return Judgement.WAITING
-        repairs = self._repairs.get(identity)
-        if repairs and now < repairs.next_at():
-            self._waits.setdefault(copy.unit, []).append(repairs.next_at())
-            return Judgement.WAITING
-        return Judgement.DUE
+            return True
+        repairs = self._repairs.get(copy.identity)
+        if repairs is None or now >= repairs.next_at():
+            return False
+        self._waits.setdefault(copy.unit, []).append(repairs.next_at())
+        return True
+
+    def connected(self, *, adopts_by_writing: bool) -> None:
+        """A new connection: where leases hang on it and can't be renewed, each copy must be written by it once."""
+        self._adopted = set() if adopts_by_writing else None
 
     def observe(self, unit: str, actual: Iterable[Actual]) -> None:
         """Take note of what the target's source reports of a unit."""
@@ -94,7 +110,11 @@ class Settling:
         """The sink has written it."""
         identity = copy.identity
         settled, pending = self._settled.get(identity), self._pending.get(identity)
-        is_repair = (settled is not None and settled[0] == copy) or (pending is not None and pending.copy == copy)
+        is_adoption = self._is_to_adopt(copy)
+        if self._adopted is not None:
+            self._adopted.add(identity)
+        was_written = (settled is not None and settled[0] == copy) or (pending is not None and pending.copy == copy)
+        is_repair = was_written and not is_adoption
         if is_repair:
             repairs = self._repairs.get(identity)
             count = repairs.count if repairs and now - repairs.last < 2 * LONGEST_WAIT else 0
@@ -180,6 +200,9 @@ class Settling:
     def next_repair(self, unit: str) -> float | None:
         """When a record of a unit that is repaired too often may be repaired again."""
         return min(self._waits.pop(unit, ()), default=None)
+
+    def _is_to_adopt(self, copy: Copy) -> bool:
+        return self._adopted is not None and copy.record.lease > 0 and copy.identity not in self._adopted
 
     def _forget_pending(self, identity: Identity) -> None:
         pending = self._pending.pop(identity, None)

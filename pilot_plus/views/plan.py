@@ -246,7 +246,7 @@ def _compared(
         there = best.instance if best else None
         match judge(copy, there):
             case Judgement.DUE:
-                puts.append(Put(copy=copy, old=there, why=differences(copy, there) if there else f"of {copy.service}"))
+                puts.append(Put(copy=copy, old=there, why=_why_put(copy, there)))
             case Judgement.IN_STEP:
                 going += (Remove(actual=one, why="it is written in another place now") for one in rest)
             case Judgement.WAITING:
@@ -265,6 +265,12 @@ def _compared(
         refused=refused,
         actual=actual,
     )
+
+
+def _why_put(copy: Copy, there: Instance | None) -> str:
+    if there is None:
+        return f"of {copy.service}"
+    return differences(copy, there) or "its lease is to be taken over"
 
 
 def _paired(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilot_plus.model import Alive, Instance, Resumed, Update
-from pilot_plus.ports import Failed, Result, SourceLost
+from pilot_plus.ports import Failed, Refused, Result, SourceLost
 from pilot_plus.sql import Migrations, Store, errors_of, link_to, migrate, open_store
 from registries.database.bell import Bell, bell_of
 from registries.database.keeper import EVERY_S, Keeper
 from registries.database.log import Log, mark_of
+from registries.database.record import decode, encode
 from registries.database.settings import Settings
 from registries.database.statements import Statements
 from registries.database.writer import Writer
@@ -49,6 +50,13 @@ class Database:
                         yield update
             except OSError as error:
                 raise SourceLost(str(error)) from error
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write: nearly everything is held."""
+        try:
+            return decode(encode(instance))
+        except ValueError as error:
+            return Refused(str(error)[:300])
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Register or update each; answered when it is on the disk."""

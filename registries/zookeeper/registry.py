@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from pilot_plus.model import Instance, Update
-from pilot_plus.ports import Result
+from pilot_plus.ports import Refused, Result
 from registries.zookeeper import source
 from registries.zookeeper.connection import Connection, connection
 from registries.zookeeper.settings import Settings
@@ -23,6 +23,10 @@ class Zookeeper:
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Begin with a `Reset`, always: ZooKeeper has no way to go on where somebody left."""
         return source.watch(self._session, self._settings)
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write: what the layout reads in what it writes."""
+        return self._writer.preview(instance)
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Write each instance in its layout, or the first; on a lease it lives as long as our session."""

@@ -52,6 +52,13 @@ class Writer:
         self._directories: set[str] = {""}
         self._known: set[str] = set()
 
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write; see `pilot_plus.ports.Previewing`."""
+        intent = self._intent(instance)
+        if isinstance(intent, Refused):
+            return intent
+        return next(one for one in intent.sought.layout.decode(intent.raw) if isinstance(one, Instance))
+
     async def put(self, instances: Sequence[Instance]) -> list[Result]:
         """Write each instance; see `pilot_plus.ports.Sink`."""
         async with self._one_at_a_time:

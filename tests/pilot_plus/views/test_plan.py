@@ -50,7 +50,7 @@ def test_a_new_instance_is_created():
     plan = planned(World({"zk": [copy("a")]}, sync=SYNC), "vm/orders", ["legacy/orders"])
     (put,) = plan.puts
     assert (put.old, put.copy.record.id, put.why) == (None, "a", "of legacy/orders")
-    assert not (plan.removes or plan.conflicts or plan.refused)
+    assert (plan.removes, plan.conflicts, plan.refused) == ((), (), ())
 
 
 def test_what_is_there_as_it_should_be_is_left_alone():
