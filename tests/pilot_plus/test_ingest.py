@@ -193,7 +193,7 @@ async def test_a_resumed_consumer_learns_what_was_touched_since_or_that_it_must_
         revision = world.holder.current.revision
         world.stores["zk"].write(copy("a"), copy("b", "carts"))
         await world.until(lambda c: keys(c, "zk/orders") == ["a"])
-        assert world.holder.touched_since(revision) == {"zk/orders", "zk/carts"}
+        assert world.holder.touched_since(revision) == frozenset({"zk/orders", "zk/carts"})
         assert world.holder.touched_since(world.holder.current.revision) == frozenset()
         assert world.holder.touched_since("other.1") is None
         assert world.holder.touched_since("nonsense") is None

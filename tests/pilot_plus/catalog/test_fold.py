@@ -248,12 +248,13 @@ updates = st.one_of(
 
 @given(st.lists(st.lists(updates, max_size=5), max_size=10))
 def test_the_catalog_equals_the_truth_after_any_history(batches):
-    at, truth = catalog(), {}
+    at = catalog()
+    truth: dict[str, Instance] = {}
     for batch in batches:
         at = folded(*batch, at=at, rules=UNGUARDED).catalog
         for update in batch:
             match update:
-                case Put(record):
+                case Put(record=Instance() as record):
                     truth[record.key] = record
                 case Drop(key):
                     truth.pop(key, None)
@@ -271,14 +272,15 @@ def test_the_catalog_equals_the_truth_after_any_history(batches):
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.lists(updates, max_size=5)), max_size=12))
 def test_with_a_guard_everything_true_is_shown_and_release_gives_the_truth(steps):
-    at, truth, now = catalog(), {}, 0.0
+    at, now = catalog(), 0.0
+    truth: dict[str, Instance] = {}
     rules = msgspec.structs.replace(RULES, guard=Limits(max_removal=0.3, window=30, hold_for=1e9, min=2))
     for pause, batch in steps:
         now += pause
         at = folded(*batch, at=at, rules=rules, now=now).catalog
         for update in batch:
             match update:
-                case Put(record):
+                case Put(record=Instance() as record):
                     truth[record.key] = record
                 case Drop(key):
                     truth.pop(key, None)

@@ -12,7 +12,7 @@ from tests.pilot_plus.test_ingest import World, copy
 
 async def known_when(journal: Journal, is_so: Callable[[Mapping[str, Known]], bool]) -> Mapping[str, Known]:
     async with asyncio.timeout(20):
-        while not is_so(known := await journal.last_known()):
+        while not is_so(known := await journal.last_known()):  # noqa: ASYNC110 - a disk wakes nobody
             await asyncio.sleep(0.02)
     return known
 
