@@ -53,7 +53,7 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.trust_domain[:80]!r} is no trust domain: lower-case letters, digits, `._-`")
         needed = (self.role is not Role.HUB, self.role is Role.SERVICE, self.role is not Role.HUB)
         if needed != (bool(self.zone), bool(self.namespace), bool(self.name)):
-            parts = "/".join((self.zone, self.namespace, self.name))
+            parts = f"{self.zone}/{self.namespace}/{self.name}"
             raise ValueError(f"{parts[:80]!r} are not the parts of an identity with the role {self.role}")
         for part in (self.zone, self.namespace, self.name):
             if not part.isprintable():

@@ -8,7 +8,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pilot_plus.model import SpiffeId, parse_spiffe
@@ -97,6 +103,21 @@ def read_request(der_bytes: bytes) -> x509.CertificateSigningRequest:
     if not proved:
         raise ValueError("the signing request's signature is not by its key")
     return request
+
+
+def read_key(text: bytes) -> PrivateKey:
+    """Read a private key in PEM, not encrypted.
+
+    Raises:
+        ValueError: it is none, or neither EC nor RSA.
+    """
+    try:
+        key = load_pem_private_key(text, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("no private key in PEM") from error
+    if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        return key
+    raise ValueError("the private key is neither EC nor RSA")
 
 
 def checked_key(key: object) -> PublicKey:

@@ -1,4 +1,4 @@
-"""A proof that somebody holds a certificate's key now: where the connection itself proves nothing (plaintext, loopback).
+"""A proof that somebody holds a certificate's key now, for where the connection itself proves nothing (plaintext).
 
 What is signed, each part with its length in front: who signs for what (`purpose`), for whom (`audience`, the trust
 domain), the other side's `nonce`, and the `body` that the proof is for. The other side takes each nonce once, so a
