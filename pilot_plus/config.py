@@ -76,6 +76,20 @@ class Mesh(Section, frozen=True):
     trust_domain: str = ""
 
 
+class Identity(Section, frozen=True):
+    """The authority that gives edges and clients their certificates. Without files it makes a root of its own."""
+
+    root_cert: str = ""
+    """A file in PEM: the certificate of `root_key`, and behind it others that are believed too."""
+    root_key: str = ""
+    leaf_ttl: Duration = Duration(86400)
+    """How long a certificate lives. It is renewed after a third of that: two thirds are left for a hub that is gone."""
+    root_ttl: Duration = Duration(3650 * 86400)
+    tls: bool = False
+    """Let the xDS address speak mutual TLS with a certificate of this authority on loopback too; elsewhere it does,
+    unless `listen.tls` gives it another certificate."""
+
+
 class ZoneSection(Section, frozen=True):
     """A zone of our cluster."""
 
@@ -232,6 +246,7 @@ class Config(Section, frozen=True):
     listen: Listen = Listen()
     auth: Auth = Auth()
     mesh: Mesh = Mesh()
+    identity: Identity = Identity()
     zones: tuple[ZoneSection, ...] = ()
     registries: tuple[RegistrySection, ...] = ()
     sync: tuple[SyncRule, ...] = ()
@@ -291,6 +306,7 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), tree)) from error
     _check_references(config)
+    _check_identity(config.identity)
     return config
 
 
@@ -440,6 +456,15 @@ def _check_references(config: Config) -> None:
     for index, zone_section in enumerate(config.zones):
         for subnet in zone_section.subnets:
             _check_network(f"zones[{index}].subnets", subnet)
+
+
+def _check_identity(identity: Identity) -> None:
+    if bool(identity.root_cert) != bool(identity.root_key):
+        raise ConfigError("identity: `root_cert` and `root_key` belong together; leave out both for a root of our own")
+    if not 600 <= identity.leaf_ttl <= identity.root_ttl / 4:
+        raise ConfigError("identity.leaf_ttl: expected at least 10m, and at most a quarter of `root_ttl`")
+    if identity.root_ttl > 36500 * 86400:
+        raise ConfigError("identity.root_ttl: expected at most 36500d")
 
 
 def _check_registry(config: Config, zones: set[str], place: str, registry: RegistrySection) -> None:
