@@ -121,7 +121,7 @@ class Client:
 @asynccontextmanager
 async def client(access: Access) -> AsyncIterator[Client]:
     """A client with connections of its own."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=access.tls or True, socket_factory=_socket, ssl_shutdown_timeout=0)
+    connector = aiohttp.TCPConnector(limit=0, ssl=access.tls or True, socket_factory=_socket)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Client(session, access)
 
