@@ -25,7 +25,7 @@ check: setup  ## what machines hold: format, lint, strict types, import contract
 	$(BIN)/lint-imports
 
 test: check servers  ## everything, over real servers; ARGS="-k zookeeper" chooses
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix .
