@@ -1,0 +1,103 @@
+"""A hub as its users have it: a process, a configuration file, an address."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from devservers import free_port
+
+PATIENCE = 30.0
+
+
+class Hub:
+    """One hub process, which can be killed and started again on the same journal."""
+
+    def __init__(self, folder: Path, **sections: Any) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._file = folder / "hub.json"
+        self._log = folder / "hub.log"
+        config = {
+            "cluster": "east",
+            "journal": f"sqlite:///{folder}/hub.db",
+            "listen": {"http": self.url.removeprefix("http://")},
+            **sections,
+        }
+        self._file.write_text(json.dumps(config))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "pilot_plus.cli", "run", "-c", str(self._file)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
+    async def get(self, path: str) -> Any:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return (await client.get(f"/api/v1{path}")).json()
+
+    async def post(self, path: str, body: Any = None) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return await client.post(f"/api/v1{path}", json=body)
+
+    async def put(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return await client.put(f"/api/v1{path}")
+
+    async def registry(self, name: str) -> Any:
+        return next(one for one in (await self.get("/registries"))["registries"] if one["name"] == name)
+
+    async def addresses(self, service: str) -> list[str]:
+        answer = await self.get(f"/services/{service}")
+        return sorted(one["address"] for one in answer.get("instances", ()))
+
+    async def until(self, ask: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
+        """Ask again and again until it is so, with a bound."""
+        answer: Any = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    try:
+                        answer = await ask()
+                        if is_so(answer):
+                            return answer
+                    except httpx.TransportError as error:
+                        answer = error
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(
+                f"not within {PATIENCE} s; at last {answer}\n{self._log.read_text()[-3000:]}"
+            ) from None
+
+    async def until_state(self, registry: str, state: str) -> Any:
+        return await self.until(lambda: self.registry(registry), lambda one: one["state"] == state)
+
+    async def until_addresses(self, service: str, addresses: list[str]) -> None:
+        await self.until(lambda: self.addresses(service), lambda found: found == sorted(addresses))
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(20)
+
+
+@asynccontextmanager
+async def hub(folder: Path, **sections: Any) -> AsyncIterator[Hub]:
+    """A running hub."""
+    made = Hub(folder, **sections)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
