@@ -53,6 +53,6 @@ class TextLines(logging.Formatter):
         fields = "".join(f" {name}={value}" for name, value in fields_of(record).items())
         text = f"{time} {record.levelname.lower():7} {record.getMessage()}{fields}"
         text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-        if colour := _COLOURS.get(record.levelno):
+        if sys.stderr.isatty() and (colour := _COLOURS.get(record.levelno)):
             text = click.style(text, fg=colour)
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")

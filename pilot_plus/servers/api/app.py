@@ -30,6 +30,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 MAX_BODY: Final = 64 << 10
+UNSAID: Final = (b"", b"application/x-www-form-urlencoded")
+"""What plain clients (`curl -d`) send when nobody has told them what the body is: it is taken for the JSON that it must
+be. That a page of another site could send a form is no matter here: its `Origin` is refused."""
 BODY_WITHIN: Final = 10.0
 """Seconds for a body to arrive."""
 STALLED: Final = 60.0
@@ -164,7 +167,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         Problem: 408, 413, 415.
     """
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != JSON:
+    if kind not in (JSON, *UNSAID):
         raise Problem(415, f"content-type: expected application/json, found {kind.decode('latin-1')[:100]!r}")
     body = bytearray()
     try:

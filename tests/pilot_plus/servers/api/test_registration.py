@@ -1,5 +1,6 @@
 """Registration over HTTP: instances register, live, change and go."""
 
+import json
 from typing import Any
 
 import pytest
@@ -157,9 +158,17 @@ async def test_a_body_that_is_too_long_or_of_another_kind_is_refused(hub):
     async with Asking(hub) as ask:
         long = ORDERS | {"metadata": {str(n): "x" * 100 for n in range(1000)}}
         assert (await ask("POST", "/api/v1/instances", json=long)).status_code == 413
-        form = await ask("POST", "/api/v1/instances", data={"name": "orders"})
-        assert form.status_code == 415
-        assert "application/json" in form.json()["detail"]
+        other = await ask("POST", "/api/v1/instances", content=b"<a/>", headers={"content-type": "text/xml"})
+        assert other.status_code == 415
+        assert "application/json" in other.json()["detail"]
+        assert (await ask("POST", "/api/v1/instances", data={"name": "orders"})).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded"])
+async def test_a_client_that_does_not_say_that_it_sends_json_is_understood(hub, kind):
+    async with Asking(hub) as ask:
+        body = json.dumps(ORDERS).encode()
+        assert (await ask("POST", "/api/v1/instances", content=body, headers={"content-type": kind})).status_code == 201
 
 
 async def test_nothing_to_change_is_a_problem(hub):
