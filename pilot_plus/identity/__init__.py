@@ -17,8 +17,8 @@ from pilot_plus.identity.tokens import Grant, Tokens
 __all__ = [
     "Authority",
     "Conflict",
-    "Gate",
     "FileRoots",
+    "Gate",
     "Grant",
     "JournalRoots",
     "JournalStore",

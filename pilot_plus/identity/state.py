@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.identity.leaves import new_list
+from pilot_plus.identity.leaves import new_leaf, new_list
 from pilot_plus.identity.revocations import Revoked
 from pilot_plus.identity.roots import FileRoots, JournalRoots, Root, Roots, believed, signing
 from pilot_plus.identity.store import Store
@@ -156,7 +156,7 @@ def leaf_for(
     until = now + settings.leaf_ttl
     if signer.believed_until is not None:
         until = min(until, signer.believed_until)
-    return newleaf_for(signer.certificate, signer.key, key, identity, now=now, until=until, names=names)
+    return new_leaf(signer.certificate, signer.key, key, identity, now=now, until=until, names=names)
 
 
 def settings_of(config: Config) -> Settings:

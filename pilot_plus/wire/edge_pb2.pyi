@@ -455,7 +455,6 @@ class HubWord(_message.Message):
     TRUST_FIELD_NUMBER: _builtins.int
     RENEW_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
-    SUPERSEDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def challenge(self) -> Global___Challenge: ...
     @_builtins.property
@@ -466,8 +465,6 @@ class HubWord(_message.Message):
     def renew(self) -> Global___Renew: ...
     @_builtins.property
     def drain(self) -> Global___Drain: ...
-    @_builtins.property
-    def superseded(self) -> Global___Superseded: ...
     def __init__(
         self,
         *,
@@ -476,13 +473,12 @@ class HubWord(_message.Message):
         trust: Global___Trust | None = ...,
         renew: Global___Renew | None = ...,
         drain: Global___Drain | None = ...,
-        superseded: Global___Superseded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "drain", b"drain", "renew", b"renew", "superseded", b"superseded", "trust", b"trust", "welcome", b"welcome", "word", b"word"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "drain", b"drain", "renew", b"renew", "trust", b"trust", "welcome", b"welcome", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "drain", b"drain", "renew", b"renew", "superseded", b"superseded", "trust", b"trust", "welcome", b"welcome", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "drain", b"drain", "renew", b"renew", "trust", b"trust", "welcome", b"welcome", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["challenge", "welcome", "trust", "renew", "drain", "superseded"]  # noqa: Y015
+    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["challenge", "welcome", "trust", "renew", "drain"]  # noqa: Y015
     _WhichOneofArgType_word: _TypeAlias = _typing.Literal["word", b"word"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_word) -> _WhichOneofReturnType_word | None: ...
 
@@ -571,20 +567,3 @@ class Drain(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
-
-@_typing.final
-class Superseded(_message.Message):
-    """Another session of the same identity has begun."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Superseded: _TypeAlias = Superseded  # noqa: Y015

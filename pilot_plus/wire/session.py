@@ -66,9 +66,9 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    hub: Address, held: Held, registration: pb.Registration, now: Clock = utc_now
+    hub: Address, held: Held, registration: pb.Registration | None = None, now: Clock = utc_now
 ) -> AsyncIterator[Session]:
-    """Begin a session as the edge that one is; leaving ends it.
+    """Begin a session; leaving the context ends it. An edge registers; a service or a client doesn't.
 
     Raises:
         ConnectionError: the hub can't be reached.
@@ -81,7 +81,8 @@ async def open_session(
             audience = held.identity.trust_domain
             proof = prove(held.key, held.chain, Purpose.SESSION, audience=audience, nonce=nonce)
             await _write(call, pb.EdgeReport(proof=proof))
-            await _write(call, pb.EdgeReport(registration=registration))
+            if registration is not None:
+                await _write(call, pb.EdgeReport(registration=registration))
             yield Session(call, (await _expect(call, "welcome")).welcome)
         finally:
             call.cancel()
