@@ -43,9 +43,7 @@ def copy_of(instance: Instance) -> Copy:
     mark = {name: value for name, value in metadata.items() if name in (ORIGIN, ZONE)}
     short = Copy(instance.id, instance.weight, health, mark)
     if _size(short) > MAX_COPY:
-        raise ValueError(
-            f"id and origin have {_size(short)} bytes, more than the {MAX_COPY} that a slice has for each copy"
-        )
+        raise ValueError(f"id and origin have {_size(short)} bytes, and a slice has room for {MAX_COPY} for each copy")
     return short
 
 

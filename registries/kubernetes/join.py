@@ -4,8 +4,7 @@
     slice orders-4fz7  A B ├─ known: the service with A, B, C        service gone: all of it goes
     slice orders-9kq2  B C ─┘ B stands in two slices and is one      slice orders-4fz7 gone: A goes, B stays
 
-A slice's change costs as much as the slice is large, whatever the size of its service. Of what is gone, it is said last:
-an endpoint that moves from one slice to another in one change is never out.
+A slice's change costs as much as the slice is large, whatever the size of its service. What is gone is said last.
 """
 
 from collections.abc import Iterable, Iterator

@@ -21,31 +21,10 @@ _OURS: Final = {
 }
 """Names that the API's documentation defines, and others, for which we have a word."""
 
-_IN_NAMES: Final = frozenset(
-    [
-        "http",
-        "http2",
-        "h2",
-        "h2c",
-        "https",
-        "ws",
-        "wss",
-        "grpc",
-        "grpcs",
-        "dubbo",
-        "tri",
-        "bolt",
-        "thrift",
-        "tcp",
-        "tls",
-        "mongo",
-        "mysql",
-        "postgres",
-        "redis",
-        "amqp",
-        "kafka",
-    ]
-)
+_IN_NAMES: Final = {
+    *("http", "http2", "h2", "h2c", "https", "ws", "wss", "grpc", "grpcs", "dubbo", "tri", "bolt", "thrift"),
+    *("tcp", "tls", "mongo", "mysql", "postgres", "redis", "amqp", "kafka"),
+}
 """Protocols that people put in front of a port's name: everybody's habit, first written down by Istio."""
 
 
@@ -53,10 +32,7 @@ def protocol_of(name: str | None, transport: str | None, app_protocol: str | Non
     """The protocol of a port, in our words."""
     if transport and transport != "TCP":
         return transport.lower()
-    if app_protocol:
-        said = app_protocol.lower()
-    else:
-        said = _protocol_in((name or "").lower())
+    said = app_protocol.lower() if app_protocol else _protocol_in((name or "").lower())
     return _OURS.get(said, said)
 
 
