@@ -1,7 +1,7 @@
 """Consul's HTTP API: one request, one answer, and every failure is a `SourceLost` or a `ValueError`."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
@@ -52,7 +52,9 @@ class Agent:
         self._session = session
         self._server_name = settings.tls.server_name or None
 
-    async def read(self, path: str, kind: type[T], *, index: int = 0, wait: float = 0.0) -> Answer[T]:
+    async def read(
+        self, path: str, kind: type[T], *, index: int = 0, wait: float = 0.0, query: Mapping[str, str] | None = None
+    ) -> Answer[T]:
         """Read a list of the catalog: anew, or as soon as it has changed since `index`.
 
         A new reading is `consistent`: after an election a leader answers others from a state that it may still be
@@ -62,8 +64,9 @@ class Agent:
             SourceLost: no answer, an error, or an answer that no leader stands behind.
             ValueError: Consul can't be asked for such a path.
         """
-        query = {"index": str(index), "wait": f"{wait:g}s"} if index else {"consistent": ""}
-        async with self.request("GET", path, query=query, seconds=wait * 17 / 16 + PATIENCE if index else 0) as reply:
+        mode = {"index": str(index), "wait": f"{wait:g}s"} if index else {"consistent": ""}
+        asked = {**(query or {}), **mode}
+        async with self.request("GET", path, query=asked, seconds=wait * 17 / 16 + PATIENCE if index else 0) as reply:
             if reply.status == 403:
                 raise self._lost(await _complaint(reply))
             if reply.status in (301, 307, 308, 400, 404):
@@ -78,7 +81,7 @@ class Agent:
         method: str,
         path: str,
         *,
-        query: dict[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         body: object = None,
         seconds: float = 0.0,
         judged: bool = True,
@@ -113,7 +116,7 @@ class Agent:
             raise self._lost(str(error) or type(error).__name__) from error
 
     async def text(
-        self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
+        self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
         """Send one request; its status, whatever that is, and its answer as text.
 

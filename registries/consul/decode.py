@@ -120,7 +120,7 @@ def _health(checks: Iterable[Check]) -> Health:
     worst, maintained = Health.PASSING, False
     for check in checks:
         if check.check_id.startswith(_MAINTENANCE):
-            maintained = maintained or check.status != "passing"
+            maintained = True  # it is there only while the maintenance lasts
         elif check.status == "warning" and worst is Health.PASSING:
             worst = Health.WARNING
         elif check.status not in ("passing", "warning"):

@@ -60,10 +60,26 @@ class Entry(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class Held(msgspec.Struct, frozen=True, rename="pascal"):
-    """A service that an agent holds: `/v1/agent/service/ID`."""
+    """A service as an agent or a node holds it; only the catalog has indexes."""
 
     id: str = msgspec.field(name="ID")
     meta: dict[str, str] | None = None
+    modify_index: int = 0
+
+
+class CatalogNode(msgspec.Struct, frozen=True, rename="pascal"):
+    """`/v1/catalog/node/NAME`."""
+
+    node: Node
+    services: dict[str, Held] | None = None
+
+
+class CatalogService(msgspec.Struct, frozen=True, rename="pascal"):
+    """An element of `/v1/catalog/service/NAME`."""
+
+    service_id: str = msgspec.field(name="ServiceID")
+    service_meta: dict[str, str] | None = None
+    modify_index: int = 0
 
 
 class Member(msgspec.Struct, frozen=True, rename="pascal"):

@@ -1,6 +1,6 @@
 """What a configuration says of a Consul."""
 
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     the queries of a connection that is gone."""
     protocol: str = UNKNOWN_PROTOCOL
     """What instances speak whose `Meta` names no `protocol`."""
+    write: Literal["agent", "catalog"] = "agent"
+    """Where durable copies are written: at the agent, or in the catalog on a node `pilot-plus`, which is far faster and
+    outlives the agent, and needs `node "pilot-plus" {policy = "write"}`. Leased ones are always at the agent."""
 
     def __post_init__(self) -> None:
         """Refuse what can't work.
