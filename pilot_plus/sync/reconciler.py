@@ -19,6 +19,7 @@ import msgspec
 
 from pilot_plus.catalog import Follower
 from pilot_plus.ports import Done, Previewing, Renewing, Sink, Source, SourceLost
+from pilot_plus.sync.foresight import Foresight
 from pilot_plus.sync.pace import Backoff
 from pilot_plus.sync.planning import BREATH, Mode, Planning, World
 from pilot_plus.sync.turn import Turn
@@ -205,7 +206,7 @@ class Reconciler:
 
     async def _drive(self, sink: Sink, backoff: Backoff) -> None:
         """Write over one connection until it is lost."""
-        preview = sink.preview if isinstance(sink, Previewing) else None
+        preview = Foresight(sink.preview) if isinstance(sink, Previewing) else None
         self.planning.target = msgspec.structs.replace(self.planning.target, preview=preview)
         self.planning.units.target = self.planning.target
         self.planning.settling.connected(adopts_by_writing=not isinstance(sink, Renewing))

@@ -54,7 +54,8 @@ class Settling:
         self._pending: dict[Identity, _Pending] = {}
         self._overdue: dict[str, dict[Identity, _Pending]] = {}
         self._keys: dict[str, Identity] = {}
-        self._settled: dict[Identity, tuple[Copy, Instance | None]] = {}
+        self._wrote: dict[Identity, int] = {}
+        self._settled: dict[Identity, tuple[Copy, Instance]] = {}
         self._repairs: dict[Identity, _Repairs] = {}
         self._not_ours: set[str] = set()
         self._waits: dict[str, list[float]] = {}
@@ -101,20 +102,19 @@ class Settling:
             pending = self._pending.get(one.identity) or overdue.get(one.identity)
             if pending is None:
                 continue
-            if one.instance != pending.before or one.identity in overdue:
-                self._settled[one.identity] = (pending.copy, one.instance)
             if is_same(pending.copy, one.instance):
                 self._forget_pending(one.identity)
+            elif one.instance != pending.before or one.identity in overdue:
+                self._settled[one.identity] = (pending.copy, one.instance)
 
     def written(self, copy: Copy, before: Instance | None, key: str, now: float) -> None:
         """The sink has written it."""
         identity = copy.identity
-        settled, pending = self._settled.get(identity), self._pending.get(identity)
+        text = hash(copy.record)
         is_adoption = self._is_to_adopt(copy)
         if self._adopted is not None:
             self._adopted.add(identity)
-        was_written = (settled is not None and settled[0] == copy) or (pending is not None and pending.copy == copy)
-        is_repair = was_written and not is_adoption
+        is_repair = self._wrote.get(identity) == text and not is_adoption
         if is_repair:
             repairs = self._repairs.get(identity)
             count = repairs.count if repairs and now - repairs.last < 2 * LONGEST_WAIT else 0
@@ -123,7 +123,8 @@ class Settling:
         self._pending[identity] = _Pending(copy, before, key, now + PATIENCE)
         self._keys[key] = identity
         self._dropped.pop(key, None)
-        self._settled[identity] = (copy, None)
+        self._wrote[identity] = text
+        self._settled.pop(identity, None)
         self._refused.get(copy.unit, {}).pop(identity, None)
 
     def refused(self, copy: Copy, reason: str) -> None:
@@ -146,6 +147,7 @@ class Settling:
     def forget(self, one: Actual) -> None:
         """The record is gone, and nobody wants it."""
         self._settled.pop(one.identity, None)
+        self._wrote.pop(one.identity, None)
         self._repairs.pop(one.identity, None)
 
     def is_being_written(self, key: str) -> bool:
@@ -154,7 +156,7 @@ class Settling:
 
     def is_reported(self) -> bool:
         """Whether everything that was written has been reported in some form."""
-        return all(self._settled.get(identity, (None, None))[1] is not None for identity in self._pending)
+        return self._pending.keys() <= self._settled.keys()
 
     def unreported(self, rule: str) -> int:
         """How many new copies of a rule are written and not reported yet."""

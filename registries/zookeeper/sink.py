@@ -55,9 +55,7 @@ class Writer:
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write; see `pilot_plus.ports.Previewing`."""
         intent = self._intent(instance)
-        if isinstance(intent, Refused):
-            return intent
-        return next(one for one in intent.sought.layout.decode(intent.raw) if isinstance(one, Instance))
+        return intent if isinstance(intent, Refused) else intent.read
 
     async def put(self, instances: Sequence[Instance]) -> list[Result]:
         """Write each instance; see `pilot_plus.ports.Sink`."""

@@ -51,6 +51,8 @@ class Intent(msgspec.Struct, frozen=True):
     raw: Raw
     origin: Origin
     is_leased: bool
+    read: Instance
+    """What the layout reads in it."""
     companions: tuple[Companion, ...] = ()
 
 
@@ -88,7 +90,7 @@ def intent_of(instance: Instance, layout: TreeLayout) -> Intent:
         if isinstance(record, Instance) and directory is not None:
             origin = origin_of(origin_text(instance.origin)) if instance.origin != NO_ORIGIN else NO_ORIGIN
             companions = layout.companions(instance) if isinstance(layout, Accompanied) else ()
-            return Intent(Sought(record.key, layout, directory), raw, origin, bool(instance.lease), companions)
+            return Intent(Sought(record.key, layout, directory), raw, origin, bool(instance.lease), record, companions)
     raise ValueError(f"the layout {layout.name} would not read what it writes")
 
 
