@@ -8,7 +8,7 @@ from typing import Final
 
 from pilot_plus.model import Instance, Origin
 from pilot_plus.ports import Refused
-from pilot_plus.views.copies import Preview
+from pilot_plus.views.rules import Preview
 
 MOST: Final = 32_768
 """Records that are remembered."""

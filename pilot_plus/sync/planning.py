@@ -14,9 +14,11 @@ from pilot_plus.sync.index import Index
 from pilot_plus.sync.restraint import DEFAULT, Restraint
 from pilot_plus.sync.settling import Settling
 from pilot_plus.sync.units import Units
-from pilot_plus.views.copies import Copy, LeftOut, Rule, Scene, Target, is_leased
+from pilot_plus.views.actual import Actual, There, actual_in, there_in
+from pilot_plus.views.copies import Copy, LeftOut, Scene
 from pilot_plus.views.edges import EDGES, Carrying, Edges, edges_of
-from pilot_plus.views.plan import Actual, Judgement, Put, Remove, There, UnitPlan, actual_in, plan_unit, there_in
+from pilot_plus.views.plan import Judgement, Put, Remove, UnitPlan, plan_unit
+from pilot_plus.views.rules import Rule, Target, is_leased
 from pilot_plus.views.topology import Topology
 
 BREATH: Final = 100
@@ -130,6 +132,17 @@ class Planning:
         one = self.open.get(unit)
         if one:
             self._note_open(msgspec.structs.replace(one.plan, puts=()), one.since)
+
+    def note_gone(self, one: Actual) -> None:
+        """A record that nobody wanted is removed."""
+        self.settling.forget(one)
+        self.restraint.gone(one.rule, one.instance.key)
+
+    def next_releases(self) -> Iterator[tuple[float, set[str]]]:
+        """When the guards let go what they hold, and the units in which that is."""
+        for rule in self.restraint.rules():
+            if (at := self.restraint.next_release(rule, self.limits(rule))) is not None:
+                yield at, self.restraint.units_held(rule)
 
     def due_puts(self, plan: UnitPlan) -> list[Put]:
         """What of a plan is to be written now."""

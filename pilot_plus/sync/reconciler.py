@@ -10,8 +10,7 @@ turn that comes, a reload and the clock make it look at every unit again.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
-from heapq import heappop, heappush
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Final
 
@@ -19,20 +18,19 @@ import msgspec
 
 from pilot_plus.catalog import Follower
 from pilot_plus.ports import Done, Previewing, Renewing, Sink, Source, SourceLost
+from pilot_plus.sync.agenda import Agenda
 from pilot_plus.sync.foresight import Foresight
 from pilot_plus.sync.pace import Backoff
 from pilot_plus.sync.planning import BREATH, Mode, Planning, World
+from pilot_plus.sync.round import Round
 from pilot_plus.sync.turn import Turn
 from pilot_plus.sync.units import Units
 from pilot_plus.sync.writing import BATCH, Writing
-from pilot_plus.views.copies import Rule, Target
 from pilot_plus.views.edges import EDGES
-from pilot_plus.views.plan import Put, Remove
+from pilot_plus.views.rules import Rule, Target
 
 log = logging.getLogger(__name__)
 
-FULL_EVERY: Final = 300.0
-"""Seconds between two full comparisons."""
 LEASE: Final = 15.0
 """Seconds: the lease of rules that are gone, for as long as their copies wait to go."""
 
@@ -61,17 +59,14 @@ class Reconciler:
         self._owner = owner
         self._clock = clock
         self._turn = self._new_turn()
-        self._dirty: dict[str, None] = {}
-        self._later: list[tuple[float, str]] = []
-        self._work = asyncio.Event()
+        self._agenda = Agenda(clock)
         self._known = asyncio.Event()
-        self._all_due = clock()
         self._standings: tuple[object, ...] = ()
         self._is_needed = False
 
     def __repr__(self) -> str:
         """Say what is left to do."""
-        return f"<Reconciler of {self.registry}, {len(self._dirty)} to look at, {self.error or 'well'}>"
+        return f"<Reconciler of {self.registry}, {len(self._agenda)} to look at, {self.error or 'well'}>"
 
     @property
     def registry(self) -> str:
@@ -111,19 +106,18 @@ class Reconciler:
     def approve(self, rule: str) -> int:
         """Let the removals of a rule that the guard holds go; return how many they are."""
         held = self.planning.restraint.held(rule)
-        self._look_at(self.planning.restraint.approve(rule))
+        self._agenda.note(self.planning.restraint.approve(rule))
         return held
 
     def look_at(self, services: Iterable[str]) -> None:
         """Something else than the catalog has changed about these services."""
         catalog = self._world.catalog
         for service in services:
-            self._look_at(self.planning.units.touch(catalog, service))
+            self._agenda.note(self.planning.units.touch(catalog, service))
 
     def look_at_everything(self) -> None:
         """Compare in full, soon."""
-        self._all_due = self._clock()
-        self._work.set()
+        self._agenda.note_everything()
 
     # -------------------------------------------------------------------------------------------- hearing
 
@@ -149,7 +143,7 @@ class Reconciler:
         if is_there or (entry and any(place[0] == self.registry for place in entry.instances)):
             self.planning.settling.try_again(service)
             units.add(service)
-        self._look_at(units)
+        self._agenda.note(units)
 
     def _note_standings(self) -> None:
         """A source that can be trusted again, or no more, changes what may be removed."""
@@ -160,12 +154,7 @@ class Reconciler:
         before, self._standings = dict.fromkeys(self._standings), now
         if any(one not in before and one[0] == self.registry for one in now):
             self.look_at_everything()
-        self._look_at(self.planning.waiting_units())
-
-    def _look_at(self, units: Iterable[str]) -> None:
-        self._dirty.update(dict.fromkeys(units))
-        if self._dirty:
-            self._work.set()
+        self._agenda.note(self.planning.waiting_units())
 
     # -------------------------------------------------------------------------------------------- connecting
 
@@ -194,7 +183,7 @@ class Reconciler:
     async def _until_needed(self) -> None:
         """Wait until a rule writes here, or something that a rule once wrote is here."""
         while True:
-            self._work.clear()
+            self._agenda.heed()
             self._is_needed = bool(self.planning.units.rules) or bool(self._world.index.in_target(self.registry))
             if not self._is_needed:
                 async for _ in self.planning.ours(self._world.catalog):
@@ -202,7 +191,7 @@ class Reconciler:
                     break
             if self._is_needed:
                 return
-            await self._work.wait()
+            await self._agenda.noted()
 
     async def _drive(self, sink: Sink, backoff: Backoff) -> None:
         """Write over one connection until it is lost."""
@@ -228,18 +217,21 @@ class Reconciler:
     # -------------------------------------------------------------------------------------------- reconciling
 
     async def _reconcile(self, writing: Writing, backoff: Backoff) -> None:
+        """Look at what is due, one round after the other."""
+        agenda, settling = self._agenda, self.planning.settling
+        one_round = Round(self.planning, agenda, writing, lambda: self._may_write)
         while True:
-            await self._until_due()
+            await agenda.until_due(settling.next_overdue())
+            agenda.note(settling.overdue(self._clock()))
             await self._until_allowed()
-            if self._clock() >= self._all_due:
-                self._all_due = self._clock() + FULL_EVERY
-                self.planning.settling.try_everything_again()
-                self._dirty.update(dict.fromkeys(await self.planning.all_units()))
-            failed = await self._pass(writing)
+            if agenda.takes_everything():
+                settling.try_everything_again()
+                agenda.note(await self.planning.all_units())
+            failed = await one_round.run()
             self._known.set()
             self.error = writing.error
             if failed:
-                self._again(self._clock() + backoff.next(), failed)
+                agenda.note_later(self._clock() + backoff.next(), failed)
             else:
                 backoff.reset()
             self.writes, writing.writes = self.writes + writing.writes, 0
@@ -247,91 +239,17 @@ class Reconciler:
     async def _until_allowed(self) -> None:
         """Wait until it is our turn, and what the target is seen to hold is the truth."""
         while not self._may_write:
-            self._work.clear()
-            await self._work.wait()
+            self._agenda.heed()
+            await self._agenda.noted()
 
     @property
     def _may_write(self) -> bool:
         return self._turn.is_mine and self.planning.is_trusted
 
-    async def _until_due(self) -> None:
-        """Wait for something to look at."""
-        settling = self.planning.settling
-        times = [self._all_due, settling.next_overdue(), self._later[0][0] if self._later else None]
-        due = min(time for time in times if time is not None)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, due - self._clock())):
-                await self._work.wait()
-        self._work.clear()
-        now = self._clock()
-        self._dirty.update(dict.fromkeys(settling.overdue(now)))
-        while self._later and self._later[0][0] <= now:
-            self._dirty[heappop(self._later)[1]] = None
-
-    async def _pass(self, writing: Writing) -> set[str]:
-        """Look at every unit that is to be looked at; return those in which something has failed."""
-        todo, self._dirty = self._dirty, {}
-        puts: list[Put] = []
-        with_removes: list[str] = []
-        failed: set[str] = set()
-        for index, unit in enumerate(todo):
-            plan = self.planning.plan(unit)
-            puts += self.planning.due_puts(plan)
-            if plan.removes:
-                with_removes.append(unit)
-            if (at := self.planning.settling.next_repair(unit)) is not None:
-                self._again(at, (unit,))
-            if len(puts) >= BATCH:
-                failed |= await self._put(writing, puts)
-                puts = []
-            elif index % BREATH == BREATH - 1:
-                await asyncio.sleep(0)
-        if puts:
-            failed |= await self._put(writing, puts)
-        self.planning.watch_counts()
-        if with_removes:
-            failed |= await self._remove(writing, [unit for unit in with_removes if unit not in failed])
-        return failed
-
-    async def _put(self, writing: Writing, puts: list[Put]) -> set[str]:
-        units = {put.copy.unit for put in puts}
-        if not self._may_write:
-            return units
-        failed = await writing.put(puts)
-        for unit in units - failed:
-            self.planning.note_written(unit)
-        return failed
-
-    async def _remove(self, writing: Writing, units: list[str]) -> set[str]:
-        """Remove what the guards let go, planned anew: much may have happened while the new was written."""
-        going: list[tuple[str, Remove]] = []
-        for index, unit in enumerate(units):
-            going += ((unit, remove) for remove in self.planning.due_removes(self.planning.plan(unit)))
-            if index % BREATH == BREATH - 1:
-                await asyncio.sleep(0)
-        free = self.planning.let_go(going)
-        failed: set[str] = set()
-        for start in range(0, len(free), BATCH):
-            batch = free[start : start + BATCH]
-            if not self._may_write:
-                return failed | {unit for unit, _ in free[start:]}
-            more, gone = await writing.drop(batch)
-            failed |= more
-            for remove in gone:
-                self.planning.settling.forget(remove.actual)
-                self.planning.restraint.gone(remove.actual.rule, remove.actual.instance.key)
-        self._note_holds()
-        return failed
-
-    def _note_holds(self) -> None:
-        restraint = self.planning.restraint
-        for rule in restraint.rules():
-            if (at := restraint.next_release(rule, self.planning.limits(rule))) is not None:
-                self._again(at, restraint.units_held(rule))
-
-    def _again(self, at: float, units: Iterable[str]) -> None:
-        for unit in units:
-            heappush(self._later, (at, unit))
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be looked at, and everything that was written has been reported."""
+        return self.is_standing_by or (self._agenda.is_empty and self.planning.settling.is_reported())
 
     # -------------------------------------------------------------------------------------------- leases
 
@@ -345,7 +263,7 @@ class Reconciler:
                 batch = names[start : start + BATCH]
                 results = await sink.renew(batch)
                 lost = [key for key, result in zip(batch, results, strict=True) if not isinstance(result, Done)]
-                self._look_at({keys[key] for key in lost})
+                self._agenda.note({keys[key] for key in lost})
                 await asyncio.sleep(0)
             await asyncio.sleep(self._shortest_lease() / 3)
 

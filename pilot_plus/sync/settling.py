@@ -18,8 +18,9 @@ from typing import Final
 import msgspec
 
 from pilot_plus.model import Instance, Origin
+from pilot_plus.views.actual import Actual
 from pilot_plus.views.copies import Copy
-from pilot_plus.views.plan import Actual, Judgement, is_same
+from pilot_plus.views.plan import Judgement, is_same
 
 PATIENCE: Final = 5.0
 """Seconds that a write may take to be reported."""

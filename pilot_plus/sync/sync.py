@@ -24,8 +24,9 @@ from pilot_plus.sync.status import (
     lines_of,
     plan_of,
 )
-from pilot_plus.views.copies import LeftOut, rules_of, target_of
+from pilot_plus.views.copies import LeftOut
 from pilot_plus.views.edges import Carrying
+from pilot_plus.views.rules import rules_of, target_of
 from pilot_plus.views.topology import topology_of
 
 log = logging.getLogger(__name__)

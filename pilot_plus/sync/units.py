@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from pilot_plus.catalog import Catalog
 from pilot_plus.model import NO_ORIGIN
-from pilot_plus.views.copies import LeftOut, Rule, Target, unit_of
+from pilot_plus.views.copies import LeftOut
+from pilot_plus.views.rules import Rule, Target, unit_of
 
 
 class Units:

@@ -11,69 +11,25 @@ stands behind an edge becomes one copy for each edge, whose origin is the edge.
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 from immutables import Map
 
 from pilot_plus.catalog import Catalog, Place
-from pilot_plus.catalog.admission import Admission, admission_of
-from pilot_plus.catalog.guard import Limits
-from pilot_plus.config import Config, RegistrySection, SyncRule
-from pilot_plus.model import Health, Instance, Origin, Pairs, Service, Speaks, Viewer, pairs, split_service
+from pilot_plus.model import Instance, Origin, pairs
 from pilot_plus.ports import Refused
-from pilot_plus.quantities import matches
 from pilot_plus.views.edges import EDGES, Edges
 from pilot_plus.views.endpoints import is_original
 from pilot_plus.views.horizon import Seen, look
+from pilot_plus.views.rules import EDGE_ORIGIN, Rule, Target, is_leased, named
 from pilot_plus.views.sight import Hidden
 from pilot_plus.views.topology import Topology, has_labels, originates_in
 
 RULE: Final = "pilot-plus-rule"
 """The metadata name under which a copy says which rule wrote it: `CLUSTER/RULE`."""
-EDGE_ORIGIN: Final = "pilot-plus"
-"""The registry that the origin of a copy names where its address is an edge's; the id is `SERVICE@EDGE`."""
 LONGEST_ID: Final = 200
 """Characters of an origin's id in a copy; a longer one is replaced by its hash, as marks do."""
-
-Preview: TypeAlias = Callable[[Instance], Instance | Refused]
-
-
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync rule of a configuration."""
-
-    name: str
-    mark: str
-    """As it stands in its copies."""
-    target: str
-    services: tuple[str, ...]
-    registries: frozenset[str]
-    labels: Pairs
-    health: frozenset[Health]
-    layout: str
-    to_name: str
-    to_namespace: str
-    lease: float
-    lifetime: str | None
-    is_applied: bool
-    limits: Limits
-
-    def takes(self, service: str) -> bool:
-        """Whether it is about a service of that name."""
-        return any(matches(pattern, service) for pattern in self.services)
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A registry that is written to."""
-
-    registry: str
-    cluster: str
-    viewer: Viewer
-    """Who reads there."""
-    namespace: str
-    admission: Admission
-    """What becomes of a record when it is read there again."""
-    preview: Preview | None = None
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,32 +85,6 @@ class Wanted(msgspec.Struct, frozen=True):
     refused: tuple[LeftOut, ...] = ()
 
 
-def rules_of(config: Config) -> tuple[Rule, ...]:
-    """The rules of a configuration, in their order."""
-    return tuple(_rule(config, section) for section in config.sync)
-
-
-def target_of(config: Config, registry: RegistrySection) -> Target:
-    """A registry of a configuration as a target."""
-    return Target(
-        registry=registry.name,
-        cluster=config.cluster,
-        viewer=Viewer(config.zone_of(registry), Speaks.PLAIN),
-        namespace=config.namespace_of(registry),
-        admission=admission_of(config, registry),
-    )
-
-
-def unit_of(rule: Rule, target: Target, service: str) -> str:
-    """The service in the target that a rule writes a service into, as the catalog will name it.
-
-    Raises:
-        ValueError: the target can't have a service of that name.
-    """
-    namespace, name = _named(rule, target, service)
-    return target.admission.service(Service(key="", namespace=namespace, name=name)).service
-
-
 def wanted(scene: Scene, target: Target, rule: Rule, service: str) -> Wanted:
     """What a rule wants of a service: costs what the service holds."""
     entry = scene.catalog.entries.get(service)
@@ -177,11 +107,6 @@ def wanted(scene: Scene, target: Target, rule: Rule, service: str) -> Wanted:
         if isinstance(way := ways[place], Hidden):
             making.refuse(instance, f"no way: {way.why}")
     return making.wanted()
-
-
-def is_leased(rule: Rule, origin: Origin) -> bool:
-    """Whether a rule's copy of that origin ends unless it is renewed."""
-    return (rule.lifetime or ("durable" if origin.registry == EDGE_ORIGIN else "leased")) == "leased"
 
 
 def rule_in(instance: Instance, cluster: str) -> str | None:
@@ -229,7 +154,7 @@ class _Making:
         self._target = target
         self._rule = rule
         self._service = service
-        self._namespace, self._name = _named(rule, target, service)
+        self._namespace, self._name = named(rule, target, service)
         self._copies: list[Copy] = []
         self._refused: list[LeftOut] = []
 
@@ -300,44 +225,3 @@ def _short(text: str) -> str:
     if len(text) <= LONGEST_ID and text.isascii():
         return text
     return "sha256:" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _named(rule: Rule, target: Target, service: str) -> tuple[str, str]:
-    namespace, name = split_service(service)
-    parts = {"{namespace}": namespace, "{name}": name}
-    filled = _filled(rule.to_name, parts)
-    if not filled:
-        raise ValueError(f"rule {rule.name!r} gives {service[:200]!r} an empty name")
-    return _filled(rule.to_namespace, parts) or target.namespace, filled
-
-
-def _filled(pattern: str, parts: dict[str, str]) -> str:
-    """The pattern with what its braces stand for, taken literally: a name may hold braces too."""
-    filled, rest = "", pattern
-    while rest:
-        first = min((at for at in (rest.find(part) for part in parts) if at >= 0), default=-1)
-        if first < 0:
-            return filled + rest
-        part = next(part for part in parts if rest.startswith(part, first))
-        filled, rest = filled + rest[:first] + parts[part], rest[first + len(part) :]
-    return filled
-
-
-def _rule(config: Config, section: SyncRule) -> Rule:
-    to, from_, guard = section.target, section.from_, section.guard
-    return Rule(
-        name=section.name,
-        mark=f"{config.cluster}/{section.name}",
-        target=to.registry,
-        services=from_.services,
-        registries=frozenset(from_.registries),
-        labels=tuple(sorted(from_.labels.items())),
-        health=frozenset(Health(health) for health in from_.health),
-        layout=to.layout,
-        to_name=to.name,
-        to_namespace=to.namespace,
-        lease=section.lease,
-        lifetime=section.lifetime,
-        is_applied=section.mode == "apply",
-        limits=Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min),
-    )

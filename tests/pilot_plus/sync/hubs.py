@@ -129,10 +129,7 @@ class Hub:
     @property
     def is_quiet(self) -> bool:
         """Everything that is known is written: nothing is to be looked at."""
-        return all(
-            one.is_standing_by or not (one._dirty or one._work.is_set() or not one.planning.settling.is_reported())
-            for one in self.sync._reconcilers.values()
-        )
+        return all(one.is_quiet for one in self.sync._reconcilers.values())
 
 
 def configured(

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from pilot_plus.model import Health, Instance, Origin, Port
 from pilot_plus.ports import Refused
-from pilot_plus.views.copies import EDGE_ORIGIN, RULE, Rule, Scene, Target, rules_of, target_of, unit_of, wanted
+from pilot_plus.views.actual import there_in
+from pilot_plus.views.copies import RULE, Scene, wanted
 from pilot_plus.views.edges import Carrying
-from pilot_plus.views.plan import UnitPlan, plan_unit, there_in
+from pilot_plus.views.plan import UnitPlan, plan_unit
+from pilot_plus.views.rules import EDGE_ORIGIN, Rule, Target, rules_of, target_of, unit_of
 from tests.pilot_plus.views.world import World, copy, edge
 
 SYNC = [{"name": "r", "from": {"registries": ["zk"], "services": ["legacy/*"]}, "to": "consul"}]

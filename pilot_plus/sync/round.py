@@ -1,0 +1,76 @@
+"""A round: looks at every unit on the agenda, writes what is due, and then removes what may go: new in, old out."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from pilot_plus.sync.agenda import Agenda
+from pilot_plus.sync.planning import BREATH, Planning
+from pilot_plus.sync.writing import BATCH, Writing
+from pilot_plus.views.plan import Put, Remove
+
+
+class Round:
+    """What a round works on. `may_write` is asked before each batch: turns and sources come and go meanwhile."""
+
+    def __init__(self, planning: Planning, agenda: Agenda, writing: Writing, may_write: Callable[[], bool]) -> None:
+        self._planning = planning
+        self._agenda = agenda
+        self._writing = writing
+        self._may_write = may_write
+
+    async def run(self) -> set[str]:
+        """Do it; return the units in which something has failed.
+
+        Raises:
+            SourceLost: the registry can't be written now.
+        """
+        failed: set[str] = set()
+        puts: list[Put] = []
+        with_removes: list[str] = []
+        for index, unit in enumerate(self._agenda.take()):
+            plan = self._planning.plan(unit)
+            puts += self._planning.due_puts(plan)
+            if plan.removes:
+                with_removes.append(unit)
+            if (at := self._planning.settling.next_repair(unit)) is not None:
+                self._agenda.note_later(at, (unit,))
+            if len(puts) >= BATCH:
+                failed |= await self._put(puts)
+                puts = []
+            elif index % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
+        if puts:
+            failed |= await self._put(puts)
+        self._planning.watch_counts()
+        if with_removes:
+            failed |= await self._remove([unit for unit in with_removes if unit not in failed])
+        return failed
+
+    async def _put(self, puts: list[Put]) -> set[str]:
+        units = {put.copy.unit for put in puts}
+        if not self._may_write():
+            return units
+        failed = await self._writing.put(puts)
+        for unit in units - failed:
+            self._planning.note_written(unit)
+        return failed
+
+    async def _remove(self, units: Iterable[str]) -> set[str]:
+        """Remove what the guards let go, planned anew: much may have happened while the new was written."""
+        planning = self._planning
+        going: list[tuple[str, Remove]] = []
+        for index, unit in enumerate(units):
+            going += ((unit, remove) for remove in planning.due_removes(planning.plan(unit)))
+            if index % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
+        free, failed = planning.let_go(going), set[str]()
+        for start in range(0, len(free), BATCH):
+            if not self._may_write():
+                return failed | {unit for unit, _ in free[start:]}
+            more, gone = await self._writing.drop(free[start : start + BATCH])
+            failed |= more
+            for remove in gone:
+                planning.note_gone(remove.actual)
+        for at, held in planning.next_releases():
+            self._agenda.note_later(at, held)
+        return failed
