@@ -92,9 +92,7 @@ class Index:
 
     def owner(self, registry: str, instance: Instance) -> tuple[str, Origin] | None:
         """Rule and origin of a record read from a registry; None if we did not write it, or it says so itself."""
-        written = self._by_key.get((registry, instance.key)) if self._written else None
-        if written is None and self._by_endpoint:
-            written = self._by_endpoint.get((registry, instance.service, instance.address, _numbers(instance)))
+        written = self._find(registry, instance)
         return (written.rule, written.origin) if written else None
 
     def is_written(self, registry: str, instance: Instance) -> bool:
@@ -136,14 +134,13 @@ class Index:
             self._remember(one)
         await self._documents.write(KIND, {one.name: msgspec.json.encode(one) for one in known})
 
-    async def forget(self, target: str, keys: Iterable[str]) -> None:
+    async def forget(self, target: str, records: Iterable[Instance]) -> None:
         """What lay there is gone.
 
         Raises:
             OSError: the journal can't be written.
         """
-        gone = [one for key in keys if (one := self._by_key.get((target, key)))]
-        await self._remove(gone)
+        await self._remove([one for record in records if (one := self._find(target, record))])
 
     async def retract(self, target: str, copies: Iterable[Copy]) -> None:
         """They were not written after all.
@@ -159,6 +156,14 @@ class Index:
             self._drop(one)
         if gone:
             await self._documents.write(KIND, {}, [one.name for one in gone])
+
+    def _find(self, registry: str, instance: Instance) -> Written | None:
+        if not self._written:
+            return None
+        known = self._by_key.get((registry, instance.key))
+        if known is not None or not self._by_endpoint:
+            return known
+        return self._by_endpoint.get((registry, instance.service, instance.address, _numbers(instance)))
 
     def _remember(self, one: Written) -> None:
         self._drop(one)

@@ -95,7 +95,7 @@ class Writing:
                 case Failed(reason=reason):
                     self.error = reason
                     failed.add(unit)
-        await self._noted(self._index.forget(self._registry, [one.actual.instance.key for one in gone]))
+        await self._noted(self._index.forget(self._registry, [one.actual.instance for one in gone]))
         return failed, gone
 
     async def _asked(
