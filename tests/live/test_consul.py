@@ -5,25 +5,28 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from http.client import HTTPConnection
 
-import msgspec
 import psutil
 import pytest
 
 from devservers.consul import Consul
 from devservers.fault_proxy import FaultProxy
-from devservers.network import fetch
+from devservers.network import HOST, fetch
 from devservers.pytest_plugin import Fresh
 from devservers.tls import Tls
 from pilot_plus.model import Alive, Health, Instance, Reset, Update
 from pilot_plus.ports import SourceLost
 from registries.consul import Settings, connect
+from registries.consul.settings import OTHERS
 from registries.tls import Tls as TlsSettings
 from tests.contract.mirror import Mirror
 
 pytestmark = pytest.mark.live
 
 ROOT = "root-token"
+FEWEST = OTHERS + 2
+"""Connections: two long polls."""
 NOTICED_WITHIN = 15.0
 """Seconds."""
 
@@ -50,22 +53,34 @@ async def proxied(server: Consul) -> AsyncIterator[tuple[FaultProxy, Settings]]:
         yield proxy, Settings(url=f"http://{proxy.address}")
 
 
+def write(server: Consul, path: str, body: object) -> None:
+    """As another client than the hub, for Consul counts the connections of each."""
+    connection = HTTPConnection(HOST, server.port, timeout=30, source_address=("127.0.0.9", 0))
+    try:
+        connection.request("PUT", path, json.dumps(body), {"X-Consul-Token": server.token or ""})
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+    finally:
+        connection.close()
+
+
 def put(server: Consul, service: str, port: int = 8080, node: str = "ext", **fields: object) -> None:
     """Write into the catalog, on a node that no agent looks after."""
     record = {"Service": service, "ID": f"{service}-1", "Address": "10.1.0.7", "Port": port, **fields}
     body = {"Node": node, "Address": "10.9.0.1", "SkipNodeUpdate": True, "Service": record}
-    server.call("PUT", "/v1/catalog/register", body)
+    write(server, "/v1/catalog/register", body)
 
 
 def remove(server: Consul, service: str, node: str = "ext") -> None:
-    server.call("PUT", "/v1/catalog/deregister", {"Node": node, "ServiceID": f"{service}-1"})
+    body = {"Node": node, "ServiceID": f"{service}-1"}
+    write(server, "/v1/catalog/deregister", body)
 
 
 def judge(server: Consul, status: str, service: str = "", node: str = "ext") -> None:
     """Write a check of a service, or of the node."""
     owner = {"ServiceID": f"{service}-1", "CheckID": f"check-{service}"} if service else {"CheckID": "serfHealth"}
     check = {"Node": node, "Name": "told by the test", "Status": status, **owner}
-    server.call("PUT", "/v1/catalog/register", {"Node": node, "Address": "10.9.0.1", "Check": check})
+    write(server, "/v1/catalog/register", {"Node": node, "Address": "10.9.0.1", "Check": check})
 
 
 def one(mirror: Mirror, service: str) -> Instance | None:
@@ -158,7 +173,7 @@ async def test_fewer_connections_than_configured_are_enough(narrow: Consul):
 
 async def test_long_polls_that_consul_still_holds_for_a_former_connection_are_no_loss(narrow: Consul):
     for port in (9001, 9002):
-        async with mirroring(Settings(url=narrow.url, connections=14)) as mirror:
+        async with mirroring(Settings(url=narrow.url, connections=19)) as mirror:
             await mirror.until(lambda m: len(m.instances) == 40, "all")
             await asyncio.to_thread(put, narrow, "service-0", port)
             await mirror.until(partial(at_port, service="service-0", port=port), "a change")
@@ -255,7 +270,7 @@ async def test_a_catalog_without_consul_itself_has_only_just_begun(fresh: Fresh)
 # Changes
 
 
-@pytest.fixture(params=[150, 10], ids=["with a long poll each", "beyond the bound"])
+@pytest.fixture(params=[150, FEWEST], ids=["with a long poll each", "beyond the bound"])
 def connections(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -311,7 +326,7 @@ async def test_a_busy_service_beyond_the_bound_gets_a_long_poll(fresh: Fresh):
     names = [f"service-{number}" for number in range(10)]
     for name in names:
         put(server, name)
-    async with mirroring(Settings(url=server.url, connections=10, wait="1s")) as mirror:
+    async with mirroring(Settings(url=server.url, connections=FEWEST, wait="1s")) as mirror:
         await until_names(mirror, set(names))
         for port in (9001, 9002, 9003):
             put(server, "service-9", port)
@@ -457,8 +472,3 @@ async def test_over_tls_with_its_own_authority(fresh: Fresh, tls: Tls):
 async def test_an_agent_of_another_datacenter_is_told_in_its_own_words(consul: Consul):
     with pytest.raises(SourceLost, match="datacenter"):
         await first_word(Settings(url=consul.url, datacenter="nowhere"))
-
-
-def test_settings_come_from_json():
-    text = json.dumps({"url": "http://127.0.0.1:8500", "datacenter": "dc1", "connections": 300, "wait": "30s"})
-    assert msgspec.convert(json.loads(text), Settings).polls == 292

@@ -11,6 +11,7 @@ def test_the_defaults_are_an_agent_on_this_machine_within_consuls_own_limit():
     assert settings.url == "http://127.0.0.1:8500"
     assert settings.connections < 200
     assert settings.wait_s == 30
+    assert settings.polls == settings.connections - 15
 
 
 @pytest.mark.parametrize(
