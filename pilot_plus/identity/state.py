@@ -44,6 +44,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_ca: str = ""
     """A file with further authorities whose certificates prove identities of this trust domain."""
 
+    def __post_init__(self) -> None:
+        try:
+            SpiffeId(trust_domain=self.trust_domain, role=Role.HUB)
+        except ValueError as error:
+            raise ValueError(f"mesh.trust_domain: {error}") from error
+
 
 class HubIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """The hub's own certificate, by its own authority."""

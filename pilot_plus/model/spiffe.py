@@ -115,7 +115,10 @@ def _read(written: str) -> str:
     if not _ESCAPED.fullmatch(written):
         raise ValueError(f"{written[:80]!r} is no part of a SPIFFE ID")
     raw = re.sub(rb"_([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), written.removeprefix("x_").encode())
-    part = raw.decode()  # UnicodeDecodeError is a ValueError
+    try:
+        part = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{written[:80]!r} is no part of a SPIFFE ID: no UTF-8") from error
     if _written(part) != written:
         raise ValueError(f"{written[:80]!r} should be written {_written(part)[:80]!r}")
     return part

@@ -123,12 +123,13 @@ class Folder:
         place = self.current.resolve(strict=True)  # one generation, also when another is kept meanwhile
         about = msgspec.json.decode((place / ABOUT).read_bytes(), type=_About)
         crl = place / CRL
+        roots, anchors = read_pem((place / BUNDLE).read_bytes()), read_pem((place / HUB).read_bytes())
         trust = Trust(
-            roots=read_pem((place / BUNDLE).read_bytes()),
+            roots=roots,
             crls=_crls(crl.read_bytes()) if crl.exists() else (),
             revoked_ids=frozenset(about.revoked_ids),
             revoked_serials=frozenset(about.revoked_serials),
-            hub_anchors=read_pem((place / HUB).read_bytes()),
+            hub_anchors=() if anchors == roots else anchors,
             hub_name=about.hub_name,
         )
         key, chain = read_key((place / KEY).read_bytes()), read_pem((place / CHAIN).read_bytes())

@@ -28,6 +28,7 @@ class Roster:
         self._grace = grace
         self._seats: dict[str, Seat] = {}
         self._waiting: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -62,13 +63,14 @@ class Roster:
         if self._seats.get(str(seat.identity)) is not seat:
             return
         del self._seats[str(seat.identity)]
-        if seat.edge is not None:
+        if seat.edge is not None and not self._is_closed:
             waiting = self._tasks.create_task(self._drop_later(seat, 0.0 if ending.gone else self._grace))
             self._waiting.add(waiting)
             waiting.add_done_callback(self._waiting.discard)
 
     def close(self) -> None:
         """Drop nothing any more."""
+        self._is_closed = True
         for waiting in self._waiting:
             waiting.cancel()
 
