@@ -30,10 +30,10 @@ class Company:
 
     authority: Authority
 
-    def __init__(self, store: Store | None = None, clock: Clock | None = None, **settings) -> None:
+    def __init__(self, store: Store | None = None, clock: Clock | None = None, leaf_ttl: timedelta = DAY) -> None:
         self.store = store or MemoryStore()
         self.clock = clock or Clock()
-        self.settings = Settings(trust_domain=DOMAIN, **settings)
+        self.settings = Settings(trust_domain=DOMAIN, leaf_ttl=leaf_ttl)
         self.roots = JournalRoots(self.store, DOMAIN, ttl=3650 * DAY, life=self.settings.leaf_ttl, now=self.clock)
         self.revocations = Revocations(self.store, self.clock)
         self.tokens = Tokens(self.store, DOMAIN, self.clock)
@@ -43,8 +43,16 @@ class Company:
         self.gate = Gate(self.authority, self.tokens)
         return self
 
-    async def token(self, *, ttl: timedelta = timedelta(hours=1), uses: int = 1, **grant) -> JoinToken:
-        made = Grant(**({"zone": "vm"} | grant))
+    async def token(
+        self,
+        *,
+        ttl: timedelta = timedelta(hours=1),
+        uses: int = 1,
+        edge: bool = False,
+        service: str = "",
+        name: str = "",
+    ) -> JoinToken:
+        made = Grant(zone="vm", edge=edge, service=service, name=name)
         return (await self.tokens.create(made, self.authority.state.fingerprint, ttl=ttl, uses=uses))[0]
 
     def held(self, role: Role = Role.EDGE, name: str = "edge-1", zone: str = "vm", secure: bool = True) -> Held:

@@ -1,5 +1,6 @@
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from pilot_plus.config import ConfigError, parse
 from pilot_plus.identity import Authority, FileRoots, MemoryStore, Revocations, Settings, roots_of, settings_of
 from pilot_plus.identity.leaves import new_leaf, new_root
 from pilot_plus.model import Role
+from pilot_plus.wire import edge_pb2 as pb
 from pilot_plus.wire.certificates import (
     check_chain,
     der,
@@ -127,7 +129,7 @@ async def test_a_revoked_certificate_is_on_a_list_by_every_root_until_it_would_h
     lists = [x509.load_der_x509_crl(one) for one in trust.crls]
     assert len(lists) == len(trust.roots) == 2
     for crl, root in zip(lists, trust.roots, strict=True):
-        assert crl.is_signature_valid(root.public_key())  # type: ignore[arg-type]
+        assert crl.is_signature_valid(root.public_key())
         assert crl.get_revoked_certificate_by_serial_number(held.chain[0].serial_number) is not None
         assert crl.get_revoked_certificate_by_serial_number(other.chain[0].serial_number) is None
     with pytest.raises(ValueError, match="was revoked"):
@@ -221,7 +223,9 @@ async def test_the_hubs_own_certificate_is_renewed_after_a_third_of_its_life(com
 async def test_a_proof_is_for_one_purpose_one_nonce_one_body_and_one_trust_domain(company):
     held = company.held()
 
-    def proof(purpose=Purpose.RENEW, audience=DOMAIN, nonce=b"n" * 32, body=b"csr"):
+    def proof(
+        purpose: Purpose = Purpose.RENEW, audience: str = DOMAIN, nonce: bytes = b"n" * 32, body: bytes = b"csr"
+    ) -> pb.Proof:
         return prove(held.key, held.chain, purpose, audience=audience, nonce=nonce, body=body)
 
     assert company.gate.prover(proof(), Purpose.RENEW, b"csr") == held.identity
@@ -245,7 +249,7 @@ async def test_nothing_that_is_shown_holds_a_key(company):
 # ------------------------------------------------------------------------------------------------ files
 
 
-def write_root(tmp_path, name="root", *, others=b""):
+def write_root(tmp_path: Path, name: str = "root", *, others: bytes = b"") -> tuple[x509.Certificate, Path, Path]:
     key = new_key()
     root = new_root(key, DOMAIN, Clock()(), 3650 * DAY)
     certificate, private = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"

@@ -8,13 +8,13 @@ from pilot_plus.identity import Conflict, JournalStore, MemoryStore
 from pilot_plus.identity.tokens import KIND, Grant
 from pilot_plus.journal import Conflict as JournalConflict
 from pilot_plus.journal import Journal
-from pilot_plus.wire.certificates import checked_key, new_key
+from pilot_plus.wire.certificates import PublicKey, checked_key, new_key
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.jointoken import JoinToken
 from tests.pilot_plus.identity.company import Company
 
 
-def key():
+def key() -> PublicKey:
     return checked_key(new_key().public_key())
 
 

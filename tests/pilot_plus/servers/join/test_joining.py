@@ -3,11 +3,13 @@
 import asyncio
 import datetime as dt
 import stat
+from collections.abc import Sequence
 from datetime import timedelta
 
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from grpc import aio
 
@@ -15,16 +17,16 @@ from pilot_plus.model import Role
 from pilot_plus.quantities import Address
 from pilot_plus.wire import edge_pb2 as pb
 from pilot_plus.wire import stranger
-from pilot_plus.wire.certificates import fingerprint, key_pem, new_key, new_request, pem
+from pilot_plus.wire.certificates import PrivateKey, fingerprint, key_pem, new_key, new_request, pem
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.folder import Folder
 from pilot_plus.wire.joining import join, keep_trust, obtain, renew
 from pilot_plus.wire.jointoken import JoinToken, new_token
 from pilot_plus.wire.line import members_line, strangers_line
-from pilot_plus.wire.methods import HELLO, JOIN, RENEW, SERVICE, channel_options
+from pilot_plus.wire.methods import HELLO, JOIN, RENEW, SERVICE, A, Method, Q, channel_options
 from pilot_plus.wire.proof import Purpose, prove
 from tests.pilot_plus.identity.company import DAY, Company, request
-from tests.pilot_plus.servers.join.hub import hub_of
+from tests.pilot_plus.servers.join.hub import Hub, hub_of
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ class Thief:
         return server, Address(f"127.0.0.1:{port}")
 
 
-def thieves_credentials(company: Company, chain: list[x509.Certificate], key, clients: bytes):
+def thieves_credentials(chain: Sequence[x509.Certificate], key: PrivateKey, clients: bytes) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([(key_pem(key), pem(chain))], clients, require_client_auth=True)
 
 
@@ -173,7 +175,7 @@ async def test_showing_the_right_root_beside_another_certificate_is_not_enough(c
     token = await company.token()
     clients = pem([stranger.strangers_authority(token.fingerprint)])
     for chain in ([hub.chain[0], root], [hub.chain[0], hub.chain[1], root]):
-        server, address = await thief.serve(thieves_credentials(company, chain, hub.key, clients))
+        server, address = await thief.serve(thieves_credentials(chain, hub.key, clients))
         with pytest.raises(Denied, match="is not the hub that the token is for"):
             await join(address, token, "web-7", folder, company.clock)
         await server.stop(0)
@@ -187,7 +189,7 @@ async def test_a_member_is_not_taken_for_the_hub(company, folder):
     token = await company.token()
     clients = pem([stranger.strangers_authority(token.fingerprint)])
     chain = [*edge.chain, *company.authority.trust.roots]
-    server, address = await thief.serve(thieves_credentials(company, chain, edge.key, clients))
+    server, address = await thief.serve(thieves_credentials(chain, edge.key, clients))
     with pytest.raises((ConnectionError, Denied)):
         await join(address, token, "web-7", folder, company.clock)
     with pytest.raises((ConnectionError, Denied)):
@@ -235,33 +237,42 @@ async def test_nobody_there_is_no_denial(company, folder):
 # ------------------------------------------------------------------------------------------------ who may connect
 
 
-async def call_with(hub, key, chain, method, question):
+async def call_with(
+    hub: Hub, key: PrivateKey | None, chain: Sequence[x509.Certificate], method: Method[Q, A], question: Q
+) -> A:
     root = pem(hub.company.authority.trust.roots)
     credentials = grpc.ssl_channel_credentials(root, key_pem(key) if key else None, pem(chain) if chain else None)
     async with aio.secure_channel(hub.address, credentials, channel_options("hub.east.example")) as channel:
         return await method.call(channel, question)
 
 
-def forged(company, *, uri: str, through: bool = False):
+def forged(company: Company, *, uri: str, through: bool = False) -> tuple[PrivateKey, list[x509.Certificate]]:
     """A certificate that claims an identity under the strangers' authority, whose key everybody can derive."""
     authority = stranger.strangers_authority(company.authority.state.fingerprint)
     issuer_key = stranger._authority_key(company.authority.state.fingerprint)
     chain = []
     if through:
         own = new_key()
-        chain = [made("between", authority.subject, own.public_key(), issuer_key, ca=True, uri=None)]
+        chain = [made("between", authority.subject, own.public_key(), issuer_key)]
         issuer_key, authority = own, chain[0]
     key = new_key()
-    return key, [made("edge-1", authority.subject, key.public_key(), issuer_key, ca=False, uri=uri), *chain]
+    return key, [made("edge-1", authority.subject, key.public_key(), issuer_key, uri), *chain]
 
 
-def made(name, issuer, public, issuer_key, *, ca, uri):
+def made(
+    name: str,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    uri: str = "",
+) -> x509.Certificate:
+    """An authority, unless it has an identity."""
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
     builder = (
         builder.serial_number(7).not_valid_before(dt.datetime(2021, 1, 1)).not_valid_after(dt.datetime(2099, 1, 1))
     )
-    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca=not uri, path_length=None), critical=True)
     if uri:
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         builder = builder.add_extension(names, critical=False)
@@ -282,7 +293,7 @@ async def test_nobody_claims_an_identity_under_the_strangers_authority(company, 
 async def test_without_any_certificate_nobody_connects(company):
     async with hub_of(company) as hub:
         with pytest.raises(ConnectionError):
-            await call_with(hub, None, None, HELLO, pb.HelloRequest(nonce=b"n" * 32))
+            await call_with(hub, None, [], HELLO, pb.HelloRequest(nonce=b"n" * 32))
 
 
 async def test_a_certificate_of_another_root_does_not_connect(company):

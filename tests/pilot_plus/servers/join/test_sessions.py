@@ -1,9 +1,11 @@
 """Sessions of edges and clients, with the library's own client against a real gRPC server."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -20,9 +22,9 @@ from pilot_plus.wire.line import members_line
 from pilot_plus.wire.methods import MAX_MESSAGE, SERVICE, SESSION
 from pilot_plus.wire.proof import Purpose, prove
 from pilot_plus.wire.session import Session, open_session
-from pilot_plus.wire.trust import trust_from_wire
+from pilot_plus.wire.trust import Held, trust_from_wire
 from tests.pilot_plus.identity.company import DAY, Company
-from tests.pilot_plus.servers.join.hub import hub_of
+from tests.pilot_plus.servers.join.hub import Hub, hub_of
 
 REGISTRATION = pb.Registration(
     address="127.0.0.2", outside="127.0.0.9", mesh_port=15443, http_port=15080, version="0.1", region="eu"
@@ -157,7 +159,10 @@ async def test_a_session_ends_with_its_certificate(company):
 # ------------------------------------------------------------------------------------------------ hostile callers
 
 
-async def begin(hub, held, *reports: pb.EdgeReport | bytes):
+Report: TypeAlias = pb.EdgeReport | bytes | Callable[[bytes], pb.EdgeReport]
+
+
+async def begin(hub: Hub, held: Held, *reports: Report) -> tuple[StatusCode, str]:
     """Send reports behind the challenge, and give the status that the session ends with."""
     async with members_line(hub.address, held, hub.now) as line:
         call = line.channel.stream_stream(f"/{SERVICE}/Session", None, SESSION.decode)()
@@ -175,8 +180,10 @@ async def begin(hub, held, *reports: pb.EdgeReport | bytes):
                     return error.code(), error.details()
 
 
-def proof_by(held, nonce=None, audience="east.example", purpose=Purpose.SESSION):
-    def made(challenge):
+def proof_by(
+    held: Held, nonce: bytes = b"", audience: str = "east.example", purpose: Purpose = Purpose.SESSION
+) -> Callable[[bytes], pb.EdgeReport]:
+    def made(challenge: bytes) -> pb.EdgeReport:
         return pb.EdgeReport(proof=prove(held.key, held.chain, purpose, audience=audience, nonce=nonce or challenge))
 
     return made
@@ -257,7 +264,7 @@ def test_whatever_an_edge_says_is_an_edge_or_a_value_error(data, address, text, 
 def test_whatever_an_edge_reports_is_an_edge_or_a_value_error(data, text, kind):
     edge = edge_from_wire(WHO, REGISTRATION)
     said = pb.Status(serves=[text], serves_changed=True, tunnels=[text], tunnels_changed=True, error=text)
-    said.acknowledged.add(resource=pb.Resource(kind=kind, name=text), version=text)  # type: ignore[arg-type]
+    said.acknowledged.add(resource=pb.Resource(kind=kind, name=text), version=text)
     statuses = [said]
     with suppress(DecodeError):
         statuses.append(pb.Status.FromString(data))
