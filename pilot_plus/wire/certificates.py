@@ -1,6 +1,8 @@
 """X.509 as far as joining needs it: reading what strangers send, and checking a chain up to somebody we believe."""
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pilot_plus.model import SpiffeId, parse_spiffe
@@ -31,6 +34,7 @@ SMALLEST_RSA: Final = 2048
 LARGEST_RSA: Final = 8192
 
 _UNREADABLE: Final = (
+    CryptographyDeprecationWarning,
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -65,9 +69,10 @@ def read_certificate(der: bytes) -> Certificate:
     if len(der) > MAX_CERTIFICATE:
         raise ValueError(f"a certificate of {len(der)} bytes, more than {MAX_CERTIFICATE}")
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        checked_key(certificate.public_key())
-        _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.signature_hash_algorithm
+        with _strictly():
+            certificate = x509.load_der_x509_certificate(der)
+            checked_key(certificate.public_key())
+            _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.signature_hash_algorithm
     except _UNREADABLE as error:
         raise ValueError(f"no certificate that can be used: {str(error)[:200]}") from error
     return certificate
@@ -80,7 +85,8 @@ def read_pem(pem: bytes) -> tuple[Certificate, ...]:
         ValueError: there is none, or one that can't be used.
     """
     try:
-        found = x509.load_pem_x509_certificates(pem)
+        with _strictly():
+            found = x509.load_pem_x509_certificates(pem)
     except _UNREADABLE as error:
         raise ValueError(f"no certificates in PEM: {str(error)[:200]}") from error
     return tuple(read_certificate(der(one)) for one in found)
@@ -95,9 +101,10 @@ def read_request(der_bytes: bytes) -> x509.CertificateSigningRequest:
     if len(der_bytes) > MAX_CERTIFICATE:
         raise ValueError(f"a signing request of {len(der_bytes)} bytes, more than {MAX_CERTIFICATE}")
     try:
-        request = x509.load_der_x509_csr(der_bytes)
-        checked_key(request.public_key())
-        proved = request.is_signature_valid
+        with _strictly():
+            request = x509.load_der_x509_csr(der_bytes)
+            checked_key(request.public_key())
+            proved = request.is_signature_valid
     except (*_UNREADABLE, InvalidSignature) as error:
         raise ValueError(f"no signing request that can be used: {str(error)[:200]}") from error
     if not proved:
@@ -218,6 +225,14 @@ def key_pem(key: PrivateKey) -> bytes:
 def public_bytes(key: PublicKey) -> bytes:
     """What identifies a key: its SubjectPublicKeyInfo in DER."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Refuse what is wrong but still read by the library, with a warning: a serial number below zero, for example."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        yield
 
 
 def _is_valid(certificate: Certificate, now: datetime) -> bool:
