@@ -51,7 +51,8 @@ def test_etcd_runs_full(fresh: Fresh) -> None:
 
 
 def fill(etcd: Etcd) -> None:
-    for number in range(30):
+    """Write until it refuses: etcd counts its size at its next commit, a tenth of a second later."""
+    for number in range(300):
         etcd.put(f"/{number}", "x" * 100_000)
 
 
