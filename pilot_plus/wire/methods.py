@@ -49,7 +49,7 @@ class Method(Generic[Q, A]):
         try:
             answer: A = await ask(question, timeout=CALL_TIMEOUT)
         except aio.AioRpcError as error:
-            raise failure(error) from error
+            raise failure(error.code(), error.details()) from error
         return answer
 
 
@@ -59,14 +59,14 @@ RENEW: Final = Method("Renew", pb.RenewRequest, pb.Credentials)
 SESSION: Final = Method("Session", pb.EdgeReport, pb.HubWord)
 
 
-def failure(error: aio.AioRpcError) -> Denied | ConnectionError:
-    """What a call's error means to somebody who joins."""
-    details = (error.details() or "no reason given")[:500]
-    if error.code() in _FOR_GOOD:
+def failure(code: StatusCode, details: str | None) -> Denied | ConnectionError:
+    """What the status of a call that ended means to somebody who joins."""
+    details = (details or "no reason given")[:500]
+    if code in _FOR_GOOD:
         return Denied(f"the hub says no: {details}")
-    if error.code() is StatusCode.UNIMPLEMENTED:
+    if code is StatusCode.UNIMPLEMENTED:
         return Denied("this address speaks gRPC, but is no hub's xDS address")
-    return ConnectionError(f"the hub does not answer ({error.code().name.lower()}): {details}")
+    return ConnectionError(f"the hub does not answer ({code.name.lower()}): {details}")
 
 
 def channel_options(hub_name: str = "") -> grpc.aio.ChannelArgumentType:

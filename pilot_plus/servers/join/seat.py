@@ -10,6 +10,7 @@ from grpc import StatusCode
 from pilot_plus.model import SpiffeId
 from pilot_plus.wire import edge_pb2 as pb
 from pilot_plus.wire.edge import Edge
+from pilot_plus.wire.trust import Trust
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -34,6 +35,8 @@ class Seat:
         self.edge = edge
         """None: a client's or a service's session, which is no instance."""
         self.serial = serial
+        self.trust: Trust | None = None
+        """Whom to believe, as was said last."""
         self._words: dict[str, pb.HubWord] = {}
         self._heard = asyncio.Event()
         self._ended = asyncio.Event()

@@ -82,7 +82,7 @@ class Sessions:
         return Seat(identity, await _registered(identity, context), serial(leaf)), leaf.not_valid_after_utc
 
     async def _lived(self, seat: Seat, context: Context, lifetime: float) -> Ending:
-        trust = self._gate.trust
+        trust = seat.trust = self._gate.trust
         welcome = pb.Welcome(spiffe_id=str(seat.identity), trust=trust_to_wire(trust), silence_seconds=SILENCE)
         seat.say(pb.HubWord(welcome=welcome))
         try:
@@ -122,13 +122,13 @@ class Sessions:
     async def _follow(self, seat: Seat) -> None:
         """Say whom to believe when that changes; end with an identity that was revoked."""
         trust = self._gate.trust
-        while True:
-            if str(seat.identity) in trust.revoked_ids or seat.serial in trust.revoked_serials:
-                details = f"{seat.identity} was revoked"
-                seat.end(Ending(gone=True, code=StatusCode.PERMISSION_DENIED, details=details))
-                return
+        while not (str(seat.identity) in trust.revoked_ids or seat.serial in trust.revoked_serials):
+            if trust is not seat.trust:
+                seat.trust = trust
+                seat.say(pb.HubWord(trust=trust_to_wire(trust)))
             trust = await self._gate.next_trust(trust)
-            seat.say(pb.HubWord(trust=trust_to_wire(trust)))
+        details = f"{seat.identity} was revoked"
+        seat.end(Ending(gone=True, code=StatusCode.PERMISSION_DENIED, details=details))
 
 
 async def _speak(seat: Seat, context: Context) -> None:
