@@ -1,0 +1,35 @@
+"""A profile: what a client says of itself, as far as it decides what the client gets.
+
+Clients of equal profiles share their resources. The bootstrap puts these values into `node.metadata`; see `NODE`.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from pilot_plus.model import Viewer
+
+
+class Kind(StrEnum):
+    """For whom resources are made."""
+
+    ENVOY = "envoy"
+    GRPC = "grpc"
+    EDGE = "edge"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which resources a client gets."""
+
+    kind: Kind
+    viewer: Viewer
+    outbound: str = ""
+    """`HOST:PORT` of the one HTTP listener that routes by host; empty: none."""
+    tcp: tuple[tuple[str, str], ...] = ()
+    """For each TCP service asked for, its whole name and the `HOST:PORT` of its listener. Sorted."""
+    edge: str = ""
+    """For an edge, its whole name: `CLUSTER/ZONE/NAME`."""
+    address: str = ""
+    """For an edge, the only address that it binds on."""
+    service: str = ""
+    """For an edge that is the sidecar of one application: the application's service."""
