@@ -27,6 +27,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """`HOST:PORT` of the one HTTP listener that routes by host; empty: none."""
     tcp: tuple[tuple[str, str], ...] = ()
     """For each TCP service asked for, its whole name and the `HOST:PORT` of its listener. Sorted."""
+    data: str = ""
+    """The client's data folder (`wire.folder`), as the client names it; empty: it has no certificate.
+
+    The hub gives an Envoy its own pair as the secret `pilot-plus/own`, which names files in this folder: only what
+    came by SDS is read again when the folder changes (static secrets of a bootstrap are not).
+    """
     edge: str = ""
     """For an edge, its whole name: `CLUSTER/ZONE/NAME`."""
     address: str = ""
