@@ -305,7 +305,7 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Config:
         config = msgspec.convert(tree, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), tree)) from error
-    _check_references(config)
+    check_references(config)
     _check_identity(config.identity)
     return config
 
@@ -432,7 +432,12 @@ def _kind_of(value: object) -> str:
 # ------------------------------------------------------------------------------------------------ references
 
 
-def _check_references(config: Config) -> None:
+def check_references(config: Config) -> None:
+    """Check that every name that a section uses is another section's.
+
+    Raises:
+        ConfigError: one isn't.
+    """
     zones = _unique("zones", [zone.name for zone in config.zones])
     registries = _unique("registries", [registry.name for registry in config.registries])
     peers = _unique("peers", [peer.name for peer in config.peers])

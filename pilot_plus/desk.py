@@ -8,18 +8,19 @@ from pilot_plus.model import Health, Instance
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.servers.api import Outcome as Answer
 from pilot_plus.servers.api import Placed, Unknown
-from pilot_plus.sync import Missing, Outcome, Registrar
+from pilot_plus.sync import Missing, Outcome, Registrar, Sync
 
 
 class HubDesk:
     """Registers through the registrar, after asking what admission will say; releases through ingest."""
 
     def __init__(
-        self, registrar: Registrar, ingest: Ingest, admissions: Mapping[str, Admission], own: str | None
+        self, registrar: Registrar, ingest: Ingest, sync: Sync, admissions: Mapping[str, Admission], own: str | None
     ) -> None:
         """`admissions`: each registry's rules by its name; `own`: our own registry's name, if there is one."""
         self._registrar = registrar
         self._ingest = ingest
+        self.sync = sync
         self._admissions = admissions
         self._own = own
 

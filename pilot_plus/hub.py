@@ -7,7 +7,8 @@ import logging
 import pkgutil
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, Final, cast
@@ -27,8 +28,10 @@ from pilot_plus.journal import Journal
 from pilot_plus.journal.follow import follow
 from pilot_plus.ports import Registry, SourceLost
 from pilot_plus.ports import Source as Opened
+from pilot_plus.reload import reloading
 from pilot_plus.servers.api import Context, api_of, listening_socket, serving
-from pilot_plus.sync import Registrar
+from pilot_plus.sync import Registrar, Sync
+from pilot_plus.views.edges import Carrying
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,8 @@ PROBE: Final = 10.0
 """Seconds that `probe` gives each connection."""
 
 
-async def run(config: Config, *, insecure: bool = False) -> None:
-    """Run a hub until it is cancelled, or told to end by SIGTERM or SIGINT.
+async def run(config: Config, *, insecure: bool = False, load: Callable[[], Config] | None = None) -> None:
+    """Run a hub until it is cancelled, or told to end by SIGTERM or SIGINT; `load` reads the file again at SIGHUP.
 
     Raises:
         ConfigError: the configuration can't be carried out; nothing was started.
@@ -54,7 +57,10 @@ async def run(config: Config, *, insecure: bool = False) -> None:
         opens = {name: source.open for name, source in watched.items()}
         registrar = Registrar(opens, journal.documents, holder, own)
         admissions = {name: source.rules.admission for name, source in watched.items()}
-        context = Context(config, holder, HubDesk(registrar, ingest, admissions, own))
+        carrying = Carrying()  # what the edges have acknowledged: the same value as long as nothing has changed
+        sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
+        desk = HubDesk(registrar, ingest, sync, admissions, own)
+        context = Context(config, holder, desk, carrying=lambda: carrying)
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
@@ -62,14 +68,22 @@ async def run(config: Config, *, insecure: bool = False) -> None:
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
             work = [
                 tasks.create_task(registrar.run(), name="registrar"),
+                tasks.create_task(sync.run(), name="sync"),
                 tasks.create_task(ingest.run(), name="ingest"),
                 tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
             ]
+            if load is not None:
+                work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload)), name="reload"))
             log.info("the hub listens at %s", config.listen.http)
             with _told_to_end() as end:
                 await end.wait()
             for task in work:
                 task.cancel()
+
+
+def _owner() -> str:
+    """This process among the copies of the hub: nobody else's name, also when it comes again on the same machine."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def _say_what_is_not_there(config: Config) -> None:
@@ -78,7 +92,6 @@ def _say_what_is_not_there(config: Config) -> None:
         "listen.xds": config.listen.xds,
         "listen.dns": config.listen.dns,
         "listen.peer": config.listen.peer,
-        "sync": config.sync,
         "peers": config.peers,
     }
     for section, value in sections.items():

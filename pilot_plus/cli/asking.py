@@ -17,6 +17,7 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
     "registries": columns.REGISTRIES,
     "zones": columns.ZONES,
     "edges": columns.EDGES,
+    "sync": columns.SYNC,
 }
 _PAGED: Final = ("services", "instances")
 _ONE: Final = {"service": "services", "registry": "registries", "zone": "zones", "edge": "edges"}
@@ -48,7 +49,7 @@ def get(
     ca: str | None,
     **filters: str | None,
 ) -> None:
-    """List services, instances, registries, zones or edges. SERVICE (NAMESPACE/NAME) narrows the first two."""
+    """List services, instances, registries, zones, edges, sync rules. SERVICE (NAMESPACE/NAME) narrows two."""
     client = Client(server, ca)
     if service:
         filters["namespace"], filters["name"] = service_of(service)

@@ -30,6 +30,10 @@ def _metadata_text(row: Mapping[str, Any]) -> str:
     return joined(f"{name}={value}" for name, value in row["metadata"].items())
 
 
+def _behind_text(row: Mapping[str, Any]) -> str:
+    return f"{row['behind']} for {age_text(row['behind_since_s'])}" if row["behind"] else "0"
+
+
 SERVICES: Final = (
     Column("NAMESPACE", lambda row: row["namespace"]),
     Column("NAME", lambda row: row["name"]),
@@ -76,6 +80,20 @@ EDGES: Final = (
     Column("ZONE", lambda row: row["zone"]),
     Column("ADDRESS", lambda row: row["address"]),
     Column("STATE", lambda row: row["state"]),
+)
+SYNC: Final = (
+    Column("RULE", lambda row: row["name"]),
+    Column("TARGET", lambda row: row["target"]),
+    Column("STATE", lambda row: row["state"]),
+    Column("COPIES", lambda row: row["copies"], is_number=True),
+    Column("BEHIND", _behind_text, is_number=True),
+    Column("HELD", lambda row: row["held"], is_number=True),
+    Column("WAITING", lambda row: row["waiting"], is_number=True),
+    Column("REFUSED", lambda row: row["refused_total"], is_number=True),
+    Column("CONFLICTS", lambda row: row["conflicts_total"], is_number=True),
+    Column("ERROR", lambda row: row["error"] or "-"),
+    Column("MODE", lambda row: row["mode"], wide=True),
+    Column("WRITER", lambda row: row["owner"] or "-", wide=True),
 )
 VERDICTS: Final = (
     Column("ID", lambda row: row["id"]),

@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "run": Listed("running", "Run the hub with a configuration file."),
     "demo": Listed("demo", "Run a hub with sample services, and show what happens."),
     "check": Listed("running", "Check a configuration file, and try every connection."),
-    "get": Listed("asking", "List services, instances, registries, zones or edges."),
+    "get": Listed("asking", "List services, instances, registries, zones, edges or sync rules."),
     "describe": Listed("asking", "Show one service, registry, zone or edge with everything that is known of it."),
     "explain": Listed("asking", "Say for every record of a service who sees it, where, and why."),
     "register": Listed("registering", "Register an instance."),
@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "drain": Listed("registering", "Take an instance out of use, or back."),
     "weight": Listed("registering", "Give an instance another weight."),
     "release": Listed("registering", "Let the removals that a registry's guard holds happen."),
+    "sync": Listed("syncing", "Show what sync would do, how it stands, and steer it."),
     "version": Listed("version", "Print the version."),
 }
 
@@ -74,7 +75,7 @@ def cli() -> None:
 def main() -> None:
     """Run a command, and exit."""
     try:
-        cli(standalone_mode=False)
+        sys.exit(cli(standalone_mode=False))  # what `Context.exit` was given, or nothing
     except click.ClickException as error:
         error.show(sys.stderr)
         sys.exit(error.exit_code)

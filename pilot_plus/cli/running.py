@@ -26,7 +26,7 @@ def run(file: Path, insecure: bool, log_level: str, log_format: str | None) -> N
     config = _loaded(file)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_hub(config, insecure=insecure))
+            runner.run(run_hub(config, insecure=insecure, load=lambda: load(file)))
     except ConfigError as error:
         raise Unusable(f"{file}: {error}") from error
 

@@ -12,7 +12,6 @@ for callers, anywhere.
 
 from pilot_plus.sync.branch import Missing, Outcome
 from pilot_plus.sync.registrar import Registrar
-from pilot_plus.sync.status import PlannedChange, RuleStatus, SyncPlan, SyncStatus
 from pilot_plus.sync.sync import Sync
 
-__all__ = ["Missing", "Outcome", "PlannedChange", "Registrar", "RuleStatus", "Sync", "SyncPlan", "SyncStatus"]
+__all__ = ["Missing", "Outcome", "Registrar", "Sync"]

@@ -13,7 +13,10 @@ from pilot_plus.config import Config
 from pilot_plus.sync.index import Documents, Index
 from pilot_plus.sync.planning import BREATH, Mode, Planning, World
 from pilot_plus.sync.reconciler import Open, Reconciler
-from pilot_plus.sync.status import (
+from pilot_plus.views.copies import LeftOut
+from pilot_plus.views.edges import Carrying
+from pilot_plus.views.rules import rules_of, target_of
+from pilot_plus.views.sync import (
     SHOWN,
     NotWritten,
     PlannedChange,
@@ -24,9 +27,6 @@ from pilot_plus.sync.status import (
     lines_of,
     plan_of,
 )
-from pilot_plus.views.copies import LeftOut
-from pilot_plus.views.edges import Carrying
-from pilot_plus.views.rules import rules_of, target_of
 from pilot_plus.views.topology import topology_of
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,8 @@ class Sync:
         lines: list[PlannedChange] = []
         for reconciler in self._reconcilers.values():
             lines += await _planned(reconciler.planning)
-        return plan_of([line for line in lines if not rule or line.rule == rule])
+        held = sum(reconciler.planning.restraint.held(name) for reconciler, name in self._named(rule))
+        return plan_of([line for line in lines if not rule or line.rule == rule], held)
 
     def status(self) -> SyncStatus:
         """Every rule in its target, and those that are gone and have left copies."""
@@ -127,33 +128,34 @@ class Sync:
         """Let the removals that the guard of a rule (or of all) holds go; return how many they are."""
         return sum(reconciler.approve(name) for reconciler, name in self._named(rule))
 
-    async def pause(self, rule: str) -> None:
-        """Change nothing of a rule any more; its leases are kept.
+    async def pause(self, rule: str = "") -> tuple[str, ...]:
+        """Change nothing of a rule (or of all) any more; leases are kept. Returns the rules' names.
 
         Raises:
             OSError: the journal can't be written.
         """
-        await self._set_mode([rule], Mode.PAUSED)
+        return await self._set_mode(rule, Mode.PAUSED)
 
-    async def resume(self, rule: str) -> None:
-        """Take back `pause` or `purge`.
-
-        Raises:
-            OSError: the journal can't be written.
-        """
-        await self._set_mode([rule], None)
-
-    async def purge(self, rule: str = "") -> None:
-        """Take back everything that a rule (or the hub) ever wrote, and write nothing for it until `resume`.
+    async def resume(self, rule: str = "") -> tuple[str, ...]:
+        """Take back `pause` or `purge`. Returns the rules' names.
 
         Raises:
             OSError: the journal can't be written.
         """
-        await self._set_mode([name for _, name in self._named(rule)] or [rule], Mode.PURGED)
+        return await self._set_mode(rule, None)
 
-    def knows(self, rule: str) -> bool:
-        """Whether there is such a rule, or copies of one."""
-        return bool(self._named(rule))
+    async def purge(self, rule: str = "") -> tuple[str, ...]:
+        """Take back all that a rule (or the hub) ever wrote, and write nothing for it until `resume`. Returns names.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        return await self._set_mode(rule, Mode.PURGED)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule of the configuration, every one that has left copies, and every one that is paused or purged."""
+        return tuple(dict.fromkeys((*(name for _, name in self._named("")), *self._modes)))
 
     def _named(self, rule: str) -> list[tuple[Reconciler, str]]:
         return [
@@ -163,8 +165,8 @@ class Sync:
             if rule in ("", name)
         ]
 
-    async def _set_mode(self, rules: Iterable[str], mode: Mode | None) -> None:
-        names = list(dict.fromkeys(rules))
+    async def _set_mode(self, rule: str, mode: Mode | None) -> tuple[str, ...]:
+        names = (rule,) if rule else self.rules
         if mode is None:
             await self._documents.write(KIND, {}, names)
         else:
@@ -175,6 +177,7 @@ class Sync:
             else:
                 self._modes[name] = mode
         self._say_modes()
+        return names
 
     def _say_modes(self) -> None:
         for reconciler in self._reconcilers.values():

@@ -9,7 +9,7 @@
 
 from pilot_plus.servers.api.app import Api, api_of
 from pilot_plus.servers.api.context import Context
-from pilot_plus.servers.api.desk import Conflict, Desk, Outcome, Placed, Unknown
+from pilot_plus.servers.api.desk import Conflict, Desk, Outcome, Placed, Steering, Unknown
 from pilot_plus.servers.api.server import listening_socket, serving
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Desk",
     "Outcome",
     "Placed",
+    "Steering",
     "Unknown",
     "api_of",
     "listening_socket",

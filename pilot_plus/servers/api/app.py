@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.servers.api import horizon, reading, registration, watch
+from pilot_plus.servers.api import horizon, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
@@ -40,7 +40,7 @@ STALLED: Final = 60.0
 ABORT: Final = "pilot_plus.abort"
 """The extension of the scope that cuts the connection off."""
 
-ROUTES: Final = (*reading.ROUTES, *horizon.ROUTES, *watch.ROUTES, *registration.ROUTES)
+ROUTES: Final = (*reading.ROUTES, *horizon.ROUTES, *watch.ROUTES, *registration.ROUTES, *sync.ROUTES)
 
 
 class Api:
@@ -62,6 +62,15 @@ class Api:
         """Everything that can be asked."""
         self._router = Router(self.routes)
         self._closing = asyncio.Event()
+
+    def reload(self, config: Config) -> None:
+        """Go on with another configuration, as far as it changes at run time.
+
+        Raises:
+            ConfigError: it would let nobody in; nothing has changed.
+        """
+        self._door.reload(config)
+        self._context.reload(config)
 
     def close(self) -> None:
         """End every watch; requests under way are answered."""

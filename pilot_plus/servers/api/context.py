@@ -41,6 +41,11 @@ class Context:
         self.started = clock()
         self._carrying = carrying
 
+    def reload(self, config: Config) -> None:
+        """Go on with another configuration: other zones and exports; its registries are those of this one."""
+        self.config = config
+        self.topology = topology_of(config)
+
     def edges(self, catalog: Catalog) -> Edges:
         """The edges, and what they have said that they carry."""
         return edges_of(catalog, self.home, self._carrying())

@@ -6,6 +6,7 @@ import msgspec
 
 from pilot_plus.model import Health, Instance
 from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.views.sync import SyncPlan, SyncStatus
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -31,8 +32,46 @@ Outcome: TypeAlias = Done | Unknown | Conflict | Refused | Failed
 """`Refused`: can't be done, and trying again would not help. `Failed`: not done, and may be tried again."""
 
 
+class Steering(Protocol):
+    """Sync, as operators steer it. A `rule` that is empty means every one; what writes raises OSError."""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of all there are, of those that are gone and have left something too."""
+        ...
+
+    def status(self) -> SyncStatus:
+        """Every rule in its target."""
+        ...
+
+    async def plan(self, rule: str = "") -> SyncPlan:
+        """What it would do now, and why."""
+        ...
+
+    def approve(self, rule: str = "") -> int:
+        """Let the removals that a guard holds go; return how many they are."""
+        ...
+
+    async def pause(self, rule: str = "") -> tuple[str, ...]:
+        """Change nothing of it any more; return the names of the rules concerned, as the next two."""
+        ...
+
+    async def resume(self, rule: str = "") -> tuple[str, ...]:
+        """Take back `pause` or `purge`."""
+        ...
+
+    async def purge(self, rule: str = "") -> tuple[str, ...]:
+        """Take back everything that it ever wrote."""
+        ...
+
+
 class Desk(Protocol):
     """Registers, and operates. Raises nothing of the domain: an expected failure is an outcome."""
+
+    @property
+    def sync(self) -> Steering:
+        """Sync."""
+        ...
 
     async def put(self, instance: Instance, registry: str | None, layout: str, /) -> Placed | Outcome:
         """Register an instance or replace it; `lease` is its TTL. No `registry`: our own; no `layout`: the first."""

@@ -33,11 +33,19 @@ class Door:
         self._checks_tokens = not self._is_local and not insecure
         if self._checks_tokens and listen.tls is None:
             raise ConfigError(_too_open(listen.http, "listen.tls: required"))
-        if self._checks_tokens and not config.auth.tokens:
-            raise ConfigError(_too_open(listen.http, "auth.tokens: at least one is required"))
+        self._check_that_somebody_may(config)
         self._own_host = listen.http.host.lower()
-        self._roles = {sha256(token.secret.encode()).digest(): frozenset(token.roles) for token in config.auth.tokens}
+        self._roles = _roles_of(config)
         self._known_hosts: set[bytes] = set()
+
+    def reload(self, config: Config) -> None:
+        """Go on with the tokens of another configuration.
+
+        Raises:
+            ConfigError: there is none, and one is needed; nothing has changed.
+        """
+        self._check_that_somebody_may(config)
+        self._roles = _roles_of(config)
 
     def check(self, method: str, role: Role, headers: Mapping[bytes, bytes]) -> None:
         """Let a request pass.
@@ -51,6 +59,10 @@ class Door:
             _check_site(headers)
         if self._checks_tokens and role:
             self._check_token(role, headers.get(b"authorization", b""))
+
+    def _check_that_somebody_may(self, config: Config) -> None:
+        if self._checks_tokens and not config.auth.tokens:
+            raise ConfigError(_too_open(config.listen.http, "auth.tokens: at least one is required"))
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host")
@@ -79,6 +91,11 @@ class Door:
             raise Problem(401, "the token is not known", ((b"www-authenticate", b'Bearer error="invalid_token"'),))
         if role not in roles:
             raise Problem(403, f"the token does not have the role {role!r}")
+
+
+def _roles_of(config: Config) -> dict[bytes, frozenset[str]]:
+    """What each token allows, by its hash."""
+    return {sha256(token.secret.encode()).digest(): frozenset(token.roles) for token in config.auth.tokens}
 
 
 def _too_open(address: str, missing: str) -> str:

@@ -17,7 +17,8 @@ from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, parse
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.model import Instance, Port, instance
-from pilot_plus.sync import RuleStatus, Sync
+from pilot_plus.sync import Sync
+from pilot_plus.views.sync import RuleStatus
 from registries.memory import STORES, Memory, Settings, Store, connect
 
 PATIENCE = 20.0
@@ -76,12 +77,16 @@ class Documents:
 
     def __init__(self) -> None:
         self.kinds: dict[str, dict[str, bytes]] = {}
+        self.broken = ""
+        """Why nothing can be written."""
 
     async def list(self, kind: str) -> Sequence[Any]:
         return [_Document(key, payload) for key, payload in self.kinds.get(kind, {}).items()]
 
     async def write(self, kind: str, puts: Mapping[str, bytes], deletes: Sequence[str] = ()) -> None:
         await asyncio.sleep(0)
+        if self.broken:
+            raise OSError(self.broken)
         documents = self.kinds.setdefault(kind, {})
         documents.update(puts)
         for key in deletes:

@@ -1,18 +1,22 @@
 """A hub in memory, as the API sees it: a holder that a test publishes into, and a desk that writes into it."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 from immutables import Map
 
-from pilot_plus.catalog import Catalog, Holder, Source
+from pilot_plus.catalog import Catalog, Holder
+from pilot_plus.catalog import Source as Standing
 from pilot_plus.catalog.admission import admission_of
 from pilot_plus.catalog.fold import Folded, Rules, fold, lose, release
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, parse
 from pilot_plus.model import Drop, Health, Instance, Port, Put, Update, instance
-from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.ports import Done, Failed, Refused, Source
 from pilot_plus.servers.api import Api, Conflict, Context, Outcome, Placed, Unknown, api_of
+from pilot_plus.sync import Sync
+from tests.pilot_plus.sync.hubs import Documents
 
 CONFIG = """
 cluster: east
@@ -32,7 +36,7 @@ class Hub:
         self.config: Config = parse(text, {})
         self.time = 0.0
         sources = {
-            registry.name: Source(name=registry.name, kind=registry.kind, zone=self.config.zone_of(registry))
+            registry.name: Standing(name=registry.name, kind=registry.kind, zone=self.config.zone_of(registry))
             for registry in self.config.registries
         }
         self.holder = Holder(Catalog(epoch="e", sources=Map(sources)))
@@ -64,12 +68,20 @@ def copy(key: str, service: str = "orders", **fields: object) -> Instance:
     return msgspec.structs.replace(made, **{"address": f"10.1.{sum(key.encode()) % 200}.7", **fields})
 
 
+def never_open() -> AbstractAsyncContextManager[Source]:
+    raise AssertionError("nothing is run here")
+
+
 class BookDesk:
     """A desk over the registry `own`, whose database is the catalog itself. `down`: why it can't be written."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.down = ""
+        self.documents = Documents()
+        self.sync = Sync(
+            hub.config, hub.holder, dict.fromkeys(hub.catalog.sources, never_open), self.documents, owner="hub-1"
+        )
         self.renewed: list[str] = []
 
     async def put(self, instance: Instance, registry: str | None, layout: str) -> Placed | Outcome:

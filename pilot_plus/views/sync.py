@@ -2,20 +2,15 @@
 
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from pilot_plus.model import Instance
 from pilot_plus.views.copies import LeftOut
 from pilot_plus.views.plan import UnitPlan
+from pilot_plus.views.shapes import Shape
 
 SHOWN: int = 200
 """How many refusals and conflicts of a rule are listed; the others are counted."""
 
 State: TypeAlias = Literal["in_step", "behind", "waiting", "held", "planned", "paused", "purged", "standing_by"]
-
-
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that is only there to be encoded."""
 
 
 class NotWritten(Shape, frozen=True, kw_only=True):
@@ -82,6 +77,8 @@ class SyncPlan(Shape, frozen=True, kw_only=True):
     waiting: int
     conflicts: int
     refused: int
+    held: int
+    """Of the removals, those that wait for `sync approve`."""
 
     @property
     def has_work(self) -> bool:
@@ -89,8 +86,8 @@ class SyncPlan(Shape, frozen=True, kw_only=True):
         return bool(self.creates or self.changed or self.removes)
 
 
-def plan_of(changes: list[PlannedChange]) -> SyncPlan:
-    """The lines with their sums."""
+def plan_of(changes: list[PlannedChange], held: int = 0) -> SyncPlan:
+    """The lines with their sums; `held`: how many removals wait for an operator."""
     counts = {action: sum(one.action == action for one in changes) for action in _ACTIONS}
     return SyncPlan(
         changes=tuple(changes),
@@ -100,6 +97,7 @@ def plan_of(changes: list[PlannedChange]) -> SyncPlan:
         waiting=counts["wait"],
         conflicts=counts["conflict"],
         refused=counts["refuse"],
+        held=held,
     )
 
 
