@@ -38,6 +38,11 @@ class Hub:
             command = [sys.executable, "-m", "pilot_plus.cli", "run", "-c", str(self._file)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
