@@ -1,24 +1,26 @@
 """The door: `connect` opens a session, and gives what the hub reads from and writes to."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from pilot_plus.model import Instance, Update
 from pilot_plus.ports import Refused, Result
 from registries.zookeeper import source
 from registries.zookeeper.connection import Connection, connection
+from registries.zookeeper.locks import Locks
 from registries.zookeeper.settings import Settings
 from registries.zookeeper.sink import Writer
 
 
 class Zookeeper:
-    """One session with a ZooKeeper, as a source and as a sink."""
+    """One session with a ZooKeeper, as a source and as a sink; and one more for its locks, once it claims any."""
 
-    def __init__(self, session: Connection, settings: Settings) -> None:
+    def __init__(self, session: Connection, settings: Settings, locks: Locks) -> None:
         """Take an open session."""
         self._session = session
         self._settings = settings
-        self._writer = Writer(session, settings)
+        self._locks = locks
+        self._writer = Writer(session, settings, locks)
 
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Begin with a `Reset`, always: ZooKeeper has no way to go on where somebody left."""
@@ -36,6 +38,14 @@ class Zookeeper:
         """Remove the records of those keys that are ours."""
         return await self._writer.drop(keys)
 
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take a lock, or stay in its queue; whose it is now. What is written from then on is fenced by it."""
+        return await self._locks.claim(name, owner, ttl)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a lock up."""
+        await self._locks.release(name, owner)
+
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Zookeeper]:
@@ -44,5 +54,5 @@ async def connect(settings: Settings) -> AsyncIterator[Zookeeper]:
     Raises:
         SourceLost: no server can be reached in time, or it refuses.
     """
-    async with connection(settings) as session:
-        yield Zookeeper(session, settings)
+    async with connection(settings) as session, AsyncExitStack() as opened:
+        yield Zookeeper(session, settings, Locks(settings, opened))

@@ -115,11 +115,15 @@ def prefixed(prefix: str, path: str) -> str:
 
 
 class Create(msgspec.Struct, frozen=True):
-    """A new node; `ephemeral` makes it end with our session. Everybody may read and change it."""
+    """A new node; `ephemeral` makes it end with our session. Everybody may read and change it.
+
+    With `sequence` ZooKeeper appends ten digits to its name, that no node beside it has had before.
+    """
 
     path: str
     data: bytes = b""
     ephemeral: bool = False
+    sequence: bool = False
     type: ClassVar[int] = 1
 
     def below(self, prefix: str) -> Self:
@@ -128,7 +132,8 @@ class Create(msgspec.Struct, frozen=True):
 
     def serialize(self) -> bytes:
         """Path, data, access and flags."""
-        return bytes(jute.Create(self.path, self.data, OPEN_ACL_UNSAFE, int(self.ephemeral)).serialize())
+        flags = int(self.ephemeral) | int(self.sequence) << 1
+        return bytes(jute.Create(self.path, self.data, OPEN_ACL_UNSAFE, flags).serialize())
 
     def deserialize(self, data: bytes, offset: int) -> str:
         """The path."""
@@ -176,10 +181,26 @@ class Change(msgspec.Struct, frozen=True):
         return jute.SetData.deserialize(data, offset)
 
 
+class Check(msgspec.Struct, frozen=True):
+    """In a transaction: a node must be there, in that version (-1: in any)."""
+
+    path: str
+    version: int = -1
+    type: ClassVar[int] = 13
+
+    def below(self, prefix: str) -> Self:
+        """The same about the path below another."""
+        return msgspec.structs.replace(self, path=prefixed(prefix, self.path))
+
+    def serialize(self) -> bytes:
+        """Path and version."""
+        return bytes(jute.CheckVersion(self.path, self.version).serialize())
+
+
 class Multi(msgspec.Struct, frozen=True):
     """Several writes, all or none, in their order."""
 
-    writes: tuple[Create | Delete | Change, ...]
+    writes: tuple[Create | Delete | Change | Check, ...]
     type: ClassVar[int] = 14
 
     @property

@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
     connect_timeout: float | str = 5.0
     """Seconds, or `5s`, for the whole way to a session."""
+    locks: str = "/pilot-plus/locks"
+    """Where the locks lie of hubs that write here."""
 
     def __post_init__(self) -> None:
         try:
@@ -66,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"session_timeout: expected 1s to 1h, found {self.session_timeout!r}")
         if not 0.1 <= self.connect_seconds <= 600:
             raise ValueError(f"connect_timeout: expected 0.1s to 10m, found {self.connect_timeout!r}")
+        if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[!-.0-~]+)+", self.locks):
+            raise ValueError(f"locks: expected a path such as /pilot-plus/locks, found {self.locks!r}")
 
     @property
     def session_seconds(self) -> float:

@@ -18,8 +18,10 @@ from registries.layouts.curator_json import Sharing, payload_class_of
 from registries.layouts.layout import Raw
 from registries.layouts.tree import Place, TreeLayout
 from registries.zookeeper.connection import Connection
+from registries.zookeeper.locks import Locks
 from registries.zookeeper.requests import Change, Children, Create, Data, Delete, Multi, Stat, Write
 from registries.zookeeper.settings import Settings
+from registries.zookeeper.transactions import carry_out
 from registries.zookeeper.tree import breathing
 from registries.zookeeper.writes import (
     Found,
@@ -41,9 +43,10 @@ MAX_LOOKED_AT: Final = 500
 class Writer:
     """The writing half of a session."""
 
-    def __init__(self, session: Connection, settings: Settings) -> None:
+    def __init__(self, session: Connection, settings: Settings, locks: Locks) -> None:
         """Nothing is written yet."""
         self._session = session
+        self._locks = locks
         self._layouts = settings.as_written()
         self._one_at_a_time = asyncio.Lock()
         self._created: dict[str, int] = {}
@@ -201,8 +204,7 @@ class Writer:
         results: dict[str, Result] = {k: p for k, p in plans.items() if isinstance(p, Done | Refused | Failed)}
         writes = {key: plan for key, plan in plans.items() if not isinstance(plan, Done | Refused | Failed)}
         parents = [Create(path) for path in self._missing(directories if writes else ())]
-        answers = await self._session.try_all([*parents, *writes.values()])
-        results |= {key: result_of(key, answer) for key, answer in zip(writes, answers[len(parents) :], strict=True)}
+        results |= await carry_out(self._session, parents, writes, self._locks.fences)
         for key, result in results.items():
             if isinstance(result, Failed):  # what we believed to know is wrong, or may be
                 self._forget(key)

@@ -135,7 +135,7 @@ def drop_write(sought: Sought, found: Sequence[Found], proof: Proof) -> Write | 
 
 def result_of(key: str, answer: object) -> Result:
     """What the answer to a write means."""
-    failure = _failure_in(answer)
+    failure = failure_in(answer)
     match failure:
         case None:
             return Done(key)
@@ -171,7 +171,7 @@ def _is_same_truth(one: Origin, other: Origin) -> bool:
     return (one.cluster, one.registry, one.id) == (other.cluster, other.registry, other.id)
 
 
-def _failure_in(answer: object) -> KazooException | None:
+def failure_in(answer: object) -> KazooException | None:
     """Why a write was not done; of a transaction, the write that failed and not those that were rolled back."""
     failures = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, KazooException)]
     told = [one for one in failures if not isinstance(one, RolledBackError | RuntimeInconsistency)]

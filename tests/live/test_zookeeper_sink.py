@@ -282,3 +282,19 @@ async def test_a_thousand_copies_are_written_and_removed_in_one_batch(zookeeper:
         assert {type(result) for result in await sink.drop(keys)} == {Done}
         await mirror.until(lambda m: not m.instances)
         assert isinstance(mirror.heard[-1], Put | Drop | Alive)
+
+
+async def test_who_has_lost_the_lock_writes_nothing_until_it_is_his_again(zookeeper: ZooKeeper):
+    locks, chosen = "/fenced/locks", settings(zookeeper, "/fenced", "curator")
+    async with connect(msgspec.structs.replace(chosen, locks=locks)) as one:
+        assert await one.claim("sync-east", "one", 4.0) == "one"
+        (kept,) = await put(one, copy("curator", 9))
+        with plain_client(zookeeper) as client:
+            (ticket,) = client.get_children(f"{locks}/sync-east")
+            client.delete(f"{locks}/sync-east/{ticket}")
+        lost = Failed("the lock is somebody else's now")
+        assert await one.put([copy("curator", number) for number in (1, 2, 3)]) == [lost] * 3
+        assert await one.drop([kept]) == [lost]
+        assert len(nodes(zookeeper, "/fenced/curator/com.example.Orders")) == 1
+        assert await one.claim("sync-east", "one", 4.0) == "one"
+        await put(one, *(copy("curator", number) for number in (1, 2, 3)))
