@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -17,21 +17,26 @@ import msgspec
 from immutables import Map
 
 import registries as adapters
+from pilot_plus import roll
 from pilot_plus.catalog import Catalog, Holder, Source, Standing
-from pilot_plus.catalog.admission import admission_of
+from pilot_plus.catalog.admission import admission_of, is_loopback
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
 from pilot_plus.desk import HubDesk
 from pilot_plus.ingest import Ingest, Watched
-from pilot_plus.journal import Journal
+from pilot_plus.journal import Conflict, Journal
 from pilot_plus.journal.follow import follow
+from pilot_plus.members import Members
 from pilot_plus.ports import Registry, SourceLost
 from pilot_plus.ports import Source as Opened
 from pilot_plus.reload import reloading
+from pilot_plus.servers import xds
 from pilot_plus.servers.api import Context, api_of, listening_socket, serving
+from pilot_plus.servers.join import JoinService
 from pilot_plus.sync import Registrar, Sync
 from pilot_plus.views.edges import Carrying
+from registries import memory
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +56,10 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
     # Nearly all that the hub holds stays: looking through it often, as is right for garbage, is time for nothing.
     gc.set_threshold(50_000, 20, 50)
     async with _journal(config) as journal:
+        members = await Members.open(config, journal.documents, Conflict)
         holder = Holder(_first_catalog(config, journal))
-        ingest = Ingest(holder, watched)
+        edges, sessions = _edges(config)
+        ingest = Ingest(holder, {**watched, roll.NAME: sessions})
         own = next((registry.name for registry in config.registries if registry.kind == OWN_KIND), None)
         opens = {name: source.open for name, source in watched.items()}
         registrar = Registrar(opens, journal.documents, holder, own)
@@ -60,17 +67,20 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         carrying = Carrying()  # what the edges have acknowledged: the same value as long as nothing has changed
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
         desk = HubDesk(registrar, ingest, sync, admissions, own)
-        context = Context(config, holder, desk, carrying=lambda: carrying)
+        context = Context(config, holder, desk, carrying=lambda: carrying, notary=members)
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
-        await _restore(config, journal, ingest)
+        await _restore(config, journal, ingest, edges)
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
             work = [
                 tasks.create_task(registrar.run(), name="registrar"),
                 tasks.create_task(sync.run(), name="sync"),
                 tasks.create_task(ingest.run(), name="ingest"),
                 tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
+                tasks.create_task(members.authority.keep(), name="identity"),
+                tasks.create_task(edges.wait(), name="edges"),
+                tasks.create_task(_serve_xds(config, members, edges), name="xds"),
             ]
             if load is not None:
                 work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload)), name="reload"))
@@ -89,7 +99,6 @@ def _owner() -> str:
 def _say_what_is_not_there(config: Config) -> None:
     """A section whose feature doesn't exist yet is reported, and not refused."""
     sections = {
-        "listen.xds": config.listen.xds,
         "listen.dns": config.listen.dns,
         "listen.peer": config.listen.peer,
         "peers": config.peers,
@@ -188,6 +197,30 @@ def _rules_of(config: Config, registry: RegistrySection) -> Rules:
     )
 
 
+# ------------------------------------------------------------------------------------------------ edges and xDS
+
+
+def _edges(config: Config) -> tuple[roll.Roll, Watched]:
+    """The edges that have a session here, and the source that tells the catalog of them."""
+    store = memory.Store()
+    addresses = [address for address in (config.listen.http, config.listen.xds, config.listen.peer) if address]
+    loopback = all(is_loopback(address.host) for address in addresses)
+    watched = roll.watched_of(config.cluster, memory.Memory(store), loopback_is_fine=loopback)
+    return roll.Roll(config.cluster, store), watched
+
+
+async def _serve_xds(config: Config, members: Members, edges: roll.Roll) -> None:
+    """Serve discovery and joining until cancelled, if there is an address for it."""
+    if config.listen.xds is None:
+        return
+    shown = None if xds.is_plaintext(config) else members.authority.serving
+    async with AsyncExitStack() as stack:
+        joining = await stack.enter_async_context(JoinService.open(members.gate, edges))
+        address = await stack.enter_async_context(xds.serving(config.listen.xds, [joining.handler()], shown))
+        log.info("xDS listens at %s%s", address, "" if shown else ", in plaintext")
+        await asyncio.Event().wait()
+
+
 # ------------------------------------------------------------------------------------------------ journal
 
 
@@ -216,24 +249,27 @@ def _first_catalog(config: Config, journal: Journal) -> Catalog:
         )
         for registry in config.registries
     }
+    sources[roll.NAME] = roll.source_of(now)
     return Catalog(epoch=f"{journal.epoch}-{secrets.token_hex(4)}", sources=Map(sources))
 
 
 def _journalled(config: Config) -> frozenset[str]:
-    """The registries whose records the journal keeps: all but those that lie in its own database."""
+    """The sources whose records the journal keeps: all but those that lie in its own database."""
     return frozenset(
         registry.name
         for registry in config.registries
         if registry.kind != OWN_KIND or registry.settings.get("url", config.journal) != config.journal
-    )
+    ) | {roll.NAME}
 
 
-async def _restore(config: Config, journal: Journal, ingest: Ingest) -> None:
+async def _restore(config: Config, journal: Journal, ingest: Ingest, edges: roll.Roll) -> None:
     """Show what the journal last knew, and forget registries that are not in the configuration any more."""
     wanted = _journalled(config)
     for name, known in (await journal.last_known()).items():
         if name in wanted:
             ingest.restore(name, [*known.services, *known.instances])
+            if name == roll.NAME:
+                edges.expect(known.instances)
         else:
             await journal.forget(name)
 

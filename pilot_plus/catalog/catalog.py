@@ -38,6 +38,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     zone: str
+    is_built_in: bool = False
+    """It is no registry of the configuration, and not shown among them."""
     standing: Standing = Standing.NEVER_SYNCED
     since: float = 0.0
     """When it came to stand so."""

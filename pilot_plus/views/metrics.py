@@ -35,6 +35,8 @@ def measured(catalog: Catalog, now: float) -> Iterator[Metric]:
         "pilot_plus_registry_state", "1 for the state that it is in.", labels=["registry", "state"]
     )
     for source in catalog.sources.values():
+        if source.is_built_in:
+            continue
         instances.add_metric([source.name], len(source.instances))
         passing.add_metric([source.name], source.passing)
         heard.add_metric([source.name], age(source, now))

@@ -12,7 +12,8 @@ from pilot_plus.views.endpoints import Home, endpoints_of
 
 def registries(catalog: Catalog, home: Home, now: float) -> shapes.RegistryList:
     """Every registry, in the order of the configuration."""
-    sources = sorted(catalog.sources.values(), key=lambda source: (home.order.get(source.name, 1 << 30), source.name))
+    shown = (source for source in catalog.sources.values() if not source.is_built_in)
+    sources = sorted(shown, key=lambda source: (home.order.get(source.name, 1 << 30), source.name))
     return shapes.RegistryList(registries=tuple(registry(source, home, now) for source in sources))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.servers.api import horizon, reading, registration, sync, watch
+from pilot_plus.servers.api import horizon, members, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
@@ -40,7 +40,14 @@ STALLED: Final = 60.0
 ABORT: Final = "pilot_plus.abort"
 """The extension of the scope that cuts the connection off."""
 
-ROUTES: Final = (*reading.ROUTES, *horizon.ROUTES, *watch.ROUTES, *registration.ROUTES, *sync.ROUTES)
+ROUTES: Final = (
+    *reading.ROUTES,
+    *horizon.ROUTES,
+    *watch.ROUTES,
+    *registration.ROUTES,
+    *sync.ROUTES,
+    *members.ROUTES,
+)
 
 
 class Api:

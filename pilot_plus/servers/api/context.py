@@ -9,6 +9,7 @@ from pilot_plus.catalog import Catalog, Entry, Holder, Source
 from pilot_plus.config import Config
 from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
 from pilot_plus.servers.api.desk import Desk
+from pilot_plus.servers.api.notary import Notary
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer
 from pilot_plus.views.edges import Carrying, Edges, edges_of
@@ -26,8 +27,9 @@ class Context:
         *,
         clock: Callable[[], float] = monotonic,
         carrying: Callable[[], Carrying] = Carrying,
+        notary: Notary | None = None,
     ) -> None:
-        """Answer from what `holder` publishes; write and operate through `desk`.
+        """Answer from what `holder` publishes; write and operate through `desk`, and `notary` for who belongs to us.
 
         `clock`: monotonic seconds. `carrying`: what the edges have acknowledged by now.
         """
@@ -40,6 +42,18 @@ class Context:
         self.answers = Answers(self.home, clock)
         self.started = clock()
         self._carrying = carrying
+        self._notary = notary
+
+    @property
+    def notary(self) -> Notary:
+        """Who gives and takes back identities.
+
+        Raises:
+            Problem: 503, this hub gives none.
+        """
+        if self._notary is None:
+            raise Problem(503, "this hub gives no identities")
+        return self._notary
 
     def reload(self, config: Config) -> None:
         """Go on with another configuration: other zones and exports; its registries are those of this one."""
@@ -78,8 +92,8 @@ class Context:
             Problem: 404.
         """
         source = self.catalog.sources.get(name)
-        if source is None:
-            known = ", ".join(sorted(self.catalog.sources)) or "none"
+        if source is None or source.is_built_in:
+            known = ", ".join(sorted(n for n, one in self.catalog.sources.items() if not one.is_built_in)) or "none"
             raise Problem(404, f"no registry {name[:100]!r} is configured; there are: {known}")
         return source
 

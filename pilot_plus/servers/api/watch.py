@@ -93,7 +93,7 @@ class Watch:
 
     def _news(self, touched: Set[str]) -> _News | None:
         catalog = self._context.catalog
-        sources = [source for source in catalog.sources.values() if self._is_news(source)]
+        sources = [source for source in catalog.sources.values() if not source.is_built_in and self._is_news(source)]
         services = sorted(service for service in touched if self._concerns(service))
         return _News(sources, services, catalog.revision) if sources or services else None
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from pilot_plus.cli.token import token
 from pilot_plus.identity.requests import create_token, list_tokens, revoke_token
+from pilot_plus.views.membership import TokenRequest
 from pilot_plus.wire.jointoken import parse_token
 from tests.pilot_plus.identity.company import Company
 
@@ -22,7 +23,8 @@ class Api(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(201, create_token(body, self.company.tokens, self.company.authority, {"vm", "mesh"}.__contains__))
+        asked = msgspec.json.decode(body, type=TokenRequest)
+        self._answer(201, create_token(asked, self.company.tokens, self.company.authority, {"vm", "mesh"}.__contains__))
 
     def do_GET(self) -> None:
         self._answer(200, list_tokens(self.company.tokens))
