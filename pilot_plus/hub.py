@@ -158,7 +158,9 @@ def _opener(config: Config, place: int, registry: RegistrySection) -> Any:
 
 
 def _adapter(place: int, kind: str) -> Registry:
-    kinds = sorted(name for _, name, _ in pkgutil.iter_modules(adapters.__path__) if name not in ("layouts", "tls"))
+    kinds = sorted(
+        name for _, name, _ in pkgutil.iter_modules(adapters.__path__) if name not in ("layouts", "tls", "vigil")
+    )
     if kind not in kinds:
         raise ConfigError(f"registries[{place}].kind: {kind!r} is unknown; known are {', '.join(kinds)}")
     return cast("Registry", importlib.import_module(f"registries.{kind}"))

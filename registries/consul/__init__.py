@@ -11,6 +11,7 @@ from pilot_plus.model import Instance, Update
 from pilot_plus.ports import Result
 from registries.consul.agent import Lines, open_lines
 from registries.consul.background import Background, background
+from registries.consul.locks import Locks
 from registries.consul.rights import Control, access_control
 from registries.consul.settings import Settings
 from registries.consul.sink import Writing
@@ -26,7 +27,8 @@ class Consul:
         self._lines = lines
         self._control = control
         self._tasks = tasks
-        self._writing = Writing(lines.writing)
+        self._locks = Locks(lines.asking, lines.asking.settings.locks)
+        self._writing = Writing(lines.writing, self._locks)
 
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole catalog, then every change. It never resumes."""
@@ -43,6 +45,14 @@ class Consul:
     async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
         """Renew the leases of these."""
         return await self._writing.renew(keys)
+
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take a lock, or raise its counter; whose it is now. Transactions in the catalog are fenced by it."""
+        return await self._locks.claim(name, owner, ttl)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a lock up."""
+        await self._locks.release(name, owner)
 
 
 @asynccontextmanager

@@ -12,6 +12,8 @@ that begins with `pilot-plus:`, and by `pilot-plus-id` in the record's Meta.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import msgspec
+
 from pilot_plus.model import Instance
 from pilot_plus.ports import Done, Failed, Refused, Result, SourceLost
 from registries.consul.agent import Agent, segment
@@ -19,6 +21,7 @@ from registries.consul.background import for_each
 from registries.consul.batch import judged, registrations
 from registries.consul.decode import key_of, parts_of
 from registries.consul.encode import Check, Registration
+from registries.consul.locks import Locks
 from registries.consul.records import CatalogNode, CatalogService, Held
 from registries.consul.settings import WRITING
 
@@ -32,11 +35,20 @@ _MANY: Final = 32
 Operation: TypeAlias = dict[str, dict[str, object]]
 
 
+class _Error(msgspec.Struct, frozen=True, rename="pascal"):
+    op_index: int
+
+
+class _Failure(msgspec.Struct, frozen=True, rename="pascal"):
+    errors: tuple[_Error, ...] | None = None
+
+
 class CatalogSink:
     """What one connection writes."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, locks: Locks) -> None:
         self._agent = agent
+        self._locks = locks
         self._has_node = False
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:
@@ -112,18 +124,23 @@ class CatalogSink:
 
     async def _carry_out(self, operations: Mapping[int, list[Operation]], results: list[Result]) -> None:
         """Carry out what belongs to each; a transaction that fails is split into those of single copies."""
+        fences = self._locks.fences
 
         async def attempt(batch: Sequence[int]) -> None:
-            status, text = await self._transact([one for number in batch for one in operations[number]])
+            own = [one for number in batch for one in operations[number]]
+            status, text = await self._transact([*fences, *own])
             if status == 200:
                 return
-            if len(batch) > 1:
+            if status == 409 and _is_fenced_off(text, len(fences)):
+                for number in batch:
+                    results[number] = Failed("the lock is somebody else's now")
+            elif len(batch) > 1:
                 for number in batch:
                     await attempt([number])
             else:
                 results[batch[0]] = self._unwritten(status, text)
 
-        await for_each(_batches(operations), attempt, WRITING)
+        await for_each(_batches(operations, _MOST - len(fences)), attempt, WRITING)
 
     async def _transact(self, operations: Sequence[Operation]) -> tuple[int, str]:
         status, text = await self._agent.text("PUT", "/v1/txn", operations)
@@ -173,12 +190,21 @@ def _static(check: Check, body: Registration) -> dict[str, object]:
     }
 
 
-def _batches(operations: Mapping[int, Sequence[Operation]]) -> Iterator[list[int]]:
+def _is_fenced_off(text: str, fences: int) -> bool:
+    """Whether a transaction failed because one of the locks, which stand first in it, is not ours any more."""
+    try:
+        failure = msgspec.json.decode(text, type=_Failure)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return False
+    return any(one.op_index < fences for one in failure.errors or ())
+
+
+def _batches(operations: Mapping[int, Sequence[Operation]], most: int) -> Iterator[list[int]]:
     """Copies whose operations fit into one transaction."""
     batch: list[int] = []
     size = 0
     for number, own in operations.items():
-        if size + len(own) > _MOST:
+        if size + len(own) > most:
             yield batch
             batch, size = [], 0
         batch.append(number)

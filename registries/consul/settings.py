@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     write: Literal["agent", "catalog"] = "agent"
     """Where durable copies are written: at the agent, or in the catalog on a node `pilot-plus`, which is far faster and
     outlives the agent, and needs `node "pilot-plus" {policy = "write"}`. Leased ones are always at the agent."""
+    locks: str = "pilot-plus/locks"
+    """Where in the KV store the locks lie of hubs that write here."""
 
     def __post_init__(self) -> None:
         """Refuse what can't work.
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"connections: expected {OTHERS + 2} to 100000, found {self.connections}")
         if not 1 <= self.wait_s <= 60:
             raise ValueError(f"wait: expected 1s to 60s, found {self.wait}")
+        if not self.locks.strip("/") or not self.locks.isprintable() or self.locks != self.locks.strip("/"):
+            raise ValueError(f"locks: expected a prefix of keys such as pilot-plus/locks, found {self.locks!r}")
         if not self.protocol.isprintable() or not self.protocol:
             raise ValueError("protocol: expected a name like http, grpc or tcp")
 

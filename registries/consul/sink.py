@@ -10,6 +10,7 @@ from registries.consul.agent_sink import AgentSink
 from registries.consul.catalog_sink import NODE, CatalogSink
 from registries.consul.decode import parts_of
 from registries.consul.encode import PREFIX
+from registries.consul.locks import Locks
 
 T = TypeVar("T")
 Write = Callable[[Sequence[T]], Awaitable[Sequence[Result]]]
@@ -18,9 +19,9 @@ Write = Callable[[Sequence[T]], Awaitable[Sequence[Result]]]
 class Writing:
     """What one connection writes, and where."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, locks: Locks) -> None:
         self._at_agent = AgentSink(agent)
-        self._in_catalog = CatalogSink(agent)
+        self._in_catalog = CatalogSink(agent, locks)
         self._durable_in_catalog = agent.settings.write == "catalog"
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:

@@ -1,6 +1,7 @@
 """Writing into a real Consul: what is written comes back, and nobody else's record is touched."""
 
 import asyncio
+import base64
 import socket
 import struct
 from collections.abc import Sequence
@@ -323,3 +324,34 @@ async def test_a_node_that_was_removed_by_hand_is_made_again(fresh: Fresh):
         server.call("PUT", "/v1/catalog/deregister", {"Node": "pilot-plus"})
         assert isinstance((await registry.put([copy("orders")]))[0], Failed)
         assert keys_of(await registry.put([copy("orders")])) == keys
+
+
+async def test_who_has_lost_the_lock_writes_nothing_in_the_catalog_until_it_is_his_again(fresh: Fresh):
+    server = fresh(Consul, durable=False)
+    async with connect(Settings(url=server.url, write="catalog")) as one:
+        assert await one.claim("sync-east", "one", 60.0) == "one"
+        (kept,) = keys_of(await one.put([copy("fenced", 9)]))
+        assert await one.claim("sync-east", "one", 60.0) == "one"
+        keys_of(await one.put([copy("fenced", 8)]))
+        put_key(server, "pilot-plus/locks/sync-east/owner", b'{"owner":"two","ttl":60.0}')
+        lost = Failed("the lock is somebody else's now")
+        assert await one.put([copy("fenced", number) for number in range(1, 4)]) == [lost] * 3
+        assert await one.drop([kept]) == [lost]
+        assert await one.claim("sync-east", "one", 60.0) == "two"
+        server.call("DELETE", "/v1/kv/pilot-plus/locks?recurse")
+        assert await one.claim("sync-east", "one", 60.0) == "one"
+        keys_of(await one.put([copy("fenced", number) for number in range(1, 4)]))
+        assert len(server.call("GET", "/v1/catalog/service/fenced")) == 5  # type: ignore[arg-type]  # a list
+
+
+async def test_a_token_that_may_not_lock_is_told_what_it_needs(fresh: Fresh):
+    server = fresh(Consul, durable=False, token="master")
+    narrow = token(server, "narrow", 'service_prefix "" {policy = "write"} node_prefix "" {policy = "read"}')
+    async with connect(Settings(url=server.url, token=narrow)) as one:
+        with pytest.raises(SourceLost, match="key_prefix"):
+            await one.claim("sync-east", "one", 60.0)
+
+
+def put_key(server: Consul, key: str, value: bytes) -> None:
+    operation = {"Verb": "set", "Key": key, "Value": base64.b64encode(value).decode()}
+    server.call("PUT", "/v1/txn", [{"KV": operation}])
