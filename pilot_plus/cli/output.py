@@ -75,8 +75,9 @@ class Table:
     def _aligned(self, cells: Sequence[str], *, bold: bool = False) -> str:
         padded = []
         for cell, width, column in zip(cells, self._widths, self._columns, strict=True):
-            text = cell.rjust(width) if column.is_number else cell.ljust(width)
-            padded.append(click.style(text, bold=True) if bold else _coloured(text))
+            space = " " * (width - len(cell))
+            text = click.style(cell, bold=True) if bold else _coloured(cell)
+            padded.append(space + text if column.is_number else text + space)
         return "   ".join(padded).rstrip()
 
 
@@ -112,8 +113,7 @@ def joined(values: Iterable[object]) -> str:
 
 
 def _coloured(text: str) -> str:
-    bare = text.strip()
-    colour = _COLOURS.get(bare) or ("yellow" if bare.startswith(("stale ", "held ")) else None)
+    colour = _COLOURS.get(text) or ("yellow" if text.startswith(("stale ", "held ")) else None)
     return click.style(text, fg=colour) if colour else text
 
 
