@@ -9,7 +9,7 @@ import uvloop
 from pilot_plus.cli.logs import log_to_stderr
 from pilot_plus.cli.main import Refusal, Unusable
 from pilot_plus.config import Config, ConfigError, load
-from pilot_plus.hub import probe
+from pilot_plus.hub import probe, sources_of
 from pilot_plus.hub import run as run_hub
 
 
@@ -36,12 +36,13 @@ def run(file: Path, insecure: bool, log_level: str, log_format: str | None) -> N
 def check(file: Path) -> None:
     """Check a configuration file, and try every connection."""
     config = _loaded(file)
-    click.echo(f"{file}: the configuration is valid")
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(probe(config))
+        sources_of(config)
     except ConfigError as error:
         raise Unusable(f"{file}: {error}") from error
+    click.echo(f"{file}: the configuration is valid")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(probe(config))
     for registry, is_fine, message in found:
         click.echo(f"{registry}: {click.style('ok', fg='green') if is_fine else click.style(message, fg='red')}")
     failed = [registry for registry, is_fine, _ in found if not is_fine]

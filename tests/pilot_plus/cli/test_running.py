@@ -57,6 +57,16 @@ async def test_off_loopback_the_hub_does_not_open_to_everybody(tmp_path):
     assert "--insecure" in got.err
 
 
+async def test_check_calls_nothing_valid_whose_settings_are_wrong(tmp_path):
+    file = tmp_path / "hub.yaml"
+    file.write_text(
+        "cluster: east\nzones: [{name: x}]\nregistries: [{name: a, kind: etcd, zone: x, settings: {endpoints: 3}}]"
+    )
+    got = await Command("http://127.0.0.1:1")("check", str(file))
+    assert (got.code, got.out) == (2, "")
+    assert "registries[0].settings.endpoints" in got.err
+
+
 async def test_check_tries_every_connection(tmp_path):
     got = await call("check", written(tmp_path))
     assert (got.code, got.err) == (0, "")
