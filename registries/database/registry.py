@@ -1,49 +1,49 @@
 """Our own registry, connected: a source, and a sink whose leases are ours to keep."""
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Any, Final
 
 from pilot_plus.model import Alive, Instance, Resumed, Update
 from pilot_plus.ports import Failed, Refused, Result, SourceLost
-from pilot_plus.sql import Migrations, Store, errors_of, link_to, migrate, open_store
-from registries.database.bell import Bell, bell_of
-from registries.database.keeper import EVERY_S, Keeper
+from registries.database.household import Household, opened, shared
+from registries.database.locks import Locks
 from registries.database.log import Log, mark_of
 from registries.database.record import decode, encode
 from registries.database.settings import Settings
-from registries.database.statements import Statements
-from registries.database.writer import Writer
 
-MIGRATIONS: Final = Migrations(Path(__file__).with_name("migrations"), "registry_version", head="0001", turn=0)
-CHANNEL: Final = "registry_changes"
-"""Where PostgreSQL tells of changes; the triggers name it too."""
 ALIVE_S: Final = 1.0
 QUIET_S: Final = 1.0
 
 
 class Database:
-    """Our own registry on one database; made by `connect`."""
+    """Our own registry on one database, as one of those who share it; made by `connect`."""
 
-    def __init__(self, store: Store) -> None:
-        identity = random.getrandbits(62)  # tells copies of the hub apart, protects nothing
-        self._store = store
-        self._say = Statements(is_sqlite=store.is_sqlite)
-        self._bell: Bell = bell_of(store)
-        self._writer = Writer(store, self._say, identity)
-        self._keeper = Keeper(store, self._say, identity)
-        self._lost = ""
+    def __init__(self, house: Household) -> None:
+        self._house = house
+        self._locks = Locks(house.store, house.say)
+        self._closed = ""
 
     def __repr__(self) -> str:
         """Show where it is and how it fares."""
-        return f"<database at {self._store.place.shown}, {len(self._keeper.leases)} instances, {self._lost or 'well'}>"
+        house = self._house
+        return f"<database at {house.store.place.shown}, {len(house.keeper.leases)} instances, {self._lost or 'well'}>"
+
+    @property
+    def _lost(self) -> str:
+        return self._house.lost or self._closed
 
     async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say everything, or go on behind `after`, and then every change."""
-        with self._bell.listener() as news:
+        with self._house.bell.listener() as news:
             try:
                 async with aclosing(self._updates(after, news)) as updates:
                     async for update in updates:
@@ -60,27 +60,41 @@ class Database:
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Register or update each; answered when it is on the disk."""
-        return await self._writer.put(instances)
+        if self._closed:
+            return [Failed(self._closed) for _ in instances]
+        return await self._house.writer.put(instances, self._locks.held)
 
     async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
         """Deregister each."""
-        return await self._writer.drop(keys)
+        if self._closed:
+            return [Failed(self._closed) for _ in keys]
+        return await self._house.writer.drop(keys, self._locks.held)
 
     async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
         """Take a heartbeat of each: it counts at once, and is in the database within a fraction of a second."""
         if self._lost:
             return [Failed(self._lost) for _ in keys]
         try:
-            return await self._keeper.renew(keys)
+            return await self._house.keeper.renew(keys)
         except OSError as error:
             return [Failed(str(error)) for _ in keys]
 
+    async def claim(self, name: str, owner: str, ttl: float) -> str:
+        """Take a lock, or draw its number anew; whose it is now. What is written from then on is fenced by it."""
+        with self._lost_with():
+            return await self._locks.claim(name, owner, ttl)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a lock up."""
+        with self._lost_with():
+            await self._locks.release(name, owner)
+
     def unheard(self) -> frozenset[str]:
         """Keys of leased instances that nobody has vouched for since we connected: stale until heard, or gone."""
-        return self._keeper.leases.unheard
+        return self._house.keeper.leases.unheard
 
     async def _updates(self, after: str | None, news: asyncio.Event) -> AsyncGenerator[Update, None]:
-        log = Log(self._store, self._say)
+        log = Log(self._house.store, self._house.say)
         mark = mark_of(after)
         if mark is not None and await log.resumes(mark):
             yield Resumed()
@@ -111,74 +125,49 @@ class Database:
         if self._lost:
             raise ConnectionError(self._lost)
 
-    async def open(self) -> None:
-        """Make the tables if they aren't there, and learn the leases."""
-        await migrate(self._store, MIGRATIONS)
-        await self._keeper.load()
-
-    async def write(self) -> None:
-        """Write what is put and dropped, until the database is gone."""
-        with self._losing():
-            while True:
-                self._keeper.written(await self._writer.write_next())
-                self._bell.ring()
-
-    async def keep(self) -> None:
-        """Keep the leases, until the database is gone."""
-        with self._losing():
-            while True:
-                await asyncio.sleep(EVERY_S)
-                if await self._keeper.turn():
-                    self._bell.ring()
-
-    async def listen(self, link: Any) -> None:
-        """Hear PostgreSQL's notifications on a connection of their own, until it breaks."""
-        broken = asyncio.Event()
-        link.add_termination_listener(lambda _: broken.set())
-        with self._losing(), errors_of(self._store.place):
-            await link.add_listener(CHANNEL, lambda *_: self._bell.ring())
-            await broken.wait()
-            raise ConnectionError("the server has closed the connection")
-
-    def close(self, reason: str) -> None:
-        """Answer everybody who waits: this ends here."""
-        self._lost = self._lost or reason
-        self._writer.close(self._lost)
-        self._bell.ring()
-
     @contextmanager
-    def _losing(self) -> Iterator[None]:
-        """When the database is gone, watchers and writers learn it, and nothing is tried again."""
+    def _lost_with(self) -> Iterator[None]:
         try:
+            self._check()
             yield
         except OSError as error:
-            self.close(str(error))
+            raise SourceLost(str(error)) from error
+
+    def close(self) -> None:
+        """Answer everybody who still watches or writes here: this ends now."""
+        self._closed = "closed"
+        self._house.bell.ring()
 
 
-@asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[Database]:
-    """Open our own registry, and keep its leases as long as it is open.
+def connect(settings: Settings) -> AbstractAsyncContextManager[Database]:
+    """Open our own registry, or share it with who has it open here; its leases are kept as long as it is open.
 
-    Raises:
+    Raises (when it is entered):
         ValueError: the settings name no database.
         SourceLost: the database can't be opened.
     """
+    return _connected(settings, shared)
+
+
+def connect_alone(settings: Settings) -> AbstractAsyncContextManager[Database]:
+    """As `connect`, sharing nothing: as another process does."""
+    return _connected(settings, opened)
+
+
+@asynccontextmanager
+async def _connected(
+    settings: Settings, open_: Callable[[str], AbstractAsyncContextManager[Household]]
+) -> AsyncIterator[Database]:
     if not settings.url:
         raise ValueError("url: our own registry needs a database: sqlite:///FILE or postgresql://USER@HOST/NAME")
-    async with AsyncExitStack() as opened:
+    async with AsyncExitStack() as closing:
         try:
-            store = await opened.enter_async_context(open_store(settings.url))
-            database = Database(store)
-            await database.open()
-            link = None if store.is_sqlite else await link_to(store.place)
+            house = await closing.enter_async_context(open_(settings.url))
         except OSError as error:
             raise SourceLost(str(error)) from error
-        work = [database.write(), database.keep()]
-        if link is not None:
-            opened.callback(link.terminate)
-            work.append(database.listen(link))
-        opened.callback(database.close, "closed")
-        async with _beside(*work):
+        database = Database(house)
+        closing.callback(database.close)
+        async with _beside(house.write(), house.keep()):
             yield database
 
 

@@ -17,6 +17,7 @@ COLUMNS: Final = tuple(Row.__struct_fields__)
 INSTANCES: Final = sa.table("registry_instances", *map(sa.column, COLUMNS))
 BEATS: Final = sa.table("registry_beats", *map(sa.column, ("key", "tick", "writer")))
 CLOCK: Final = sa.table("registry_clock", sa.column("tick"))
+LOCKS: Final = sa.table("registry_locks", *map(sa.column, ("name", "owner", "ttl", "beat")))
 CHANGES: Final = sa.table("registry_changes", *map(sa.column, ("revision", "nonce", "op", "key")))
 
 _I, _B, _C = INSTANCES.c, BEATS.c, CHANGES.c
@@ -60,10 +61,13 @@ class Statements:
     next_tick = sa.update(CLOCK).values(tick=CLOCK.c.tick + 1).returning(CLOCK.c.tick)
     foreign_beats = sa.select(_B.key, _B.tick).where(_B.tick > sa.bindparam("since"), _B.writer != sa.bindparam("by"))
     trim = sa.delete(CHANGES).where(_C.revision <= sa.bindparam("since"))
+    lock = sa.select(LOCKS.c.owner, LOCKS.c.ttl, LOCKS.c.beat).where(LOCKS.c.name == sa.bindparam("lock"))
+    drop_lock = sa.delete(LOCKS).where(LOCKS.c.name == sa.bindparam("lock"), LOCKS.c.owner == sa.bindparam("who"))
 
     def __init__(self, *, is_sqlite: bool) -> None:
         self._is_sqlite = is_sqlite
         self.put = _put_sqlite() if is_sqlite else _put_postgresql()
+        self.put_lock = _put_lock(sqlite.insert(LOCKS) if is_sqlite else postgresql.insert(LOCKS))
         self.drop = sa.delete(INSTANCES).where(self._among(_I.key))
         self.known = sa.select(_B.key).where(self._among(_B.key))
         self.originals = sa.select(_I.key).where(_I.copied == sa.literal_column("0"), self._among(_I.key))
@@ -117,6 +121,13 @@ def _put_postgresql() -> postgresql.Insert:
     insert = postgresql.insert(INSTANCES).values({column: sa.bindparam(column) for column in COLUMNS})
     new = {column: insert.excluded[column] for column in _DATA}
     return insert.on_conflict_do_update(index_elements=["key"], set_=new, where=_differs(new))
+
+
+def _put_lock(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    row: dict[str, sa.BindParameter[Any]] = {column.name: sa.bindparam(column.name) for column in LOCKS.columns}
+    insert = insert.values(row)
+    new = {column: insert.excluded[column] for column in ("owner", "ttl", "beat")}
+    return insert.on_conflict_do_update(index_elements=["name"], set_=new)
 
 
 def _differs(new: dict[str, KeyedColumnElement[Any]]) -> sa.ColumnElement[bool]:

@@ -6,7 +6,7 @@ transaction behind.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from registries.database.statements import Statements
 
 TURN: Final = 1
 """Our turn at the database; the triggers take the same one."""
+NO_FENCES: Final[Mapping[str, str]] = {}
 MOST: Final = 500
 """Rows of a transaction: a writer that comes after it waits for a few milliseconds."""
 
@@ -35,6 +36,7 @@ class Written(msgspec.Struct, frozen=True):
 class _Job(msgspec.Struct, eq=False):
     rows: Sequence[Row]
     drops: Sequence[str]
+    fences: Mapping[str, str]
     done: asyncio.Future[frozenset[str]]
 
 
@@ -49,23 +51,26 @@ class Writer:
         self._wanted = asyncio.Event()
         self._closed = ""
 
-    async def put(self, instances: Sequence[Instance]) -> list[Result]:
-        """Write each; a copy is refused where an original holds its key."""
+    async def put(self, instances: Sequence[Instance], fences: Mapping[str, str] = NO_FENCES) -> list[Result]:
+        """Write each; a copy is refused where an original holds its key.
+
+        `fences`: locks that must still be as their owners hold them.
+        """
         encoded = [_encoded(instance) for instance in instances]
         rows = [row for row in encoded if isinstance(row, Row)]
         refused: frozenset[str] = frozenset()
         for start in range(0, len(rows), MOST):
             try:
-                refused |= await self._ask(rows[start : start + MOST], ())
+                refused |= await self._ask(rows[start : start + MOST], (), fences)
             except OSError as error:
                 return [row if isinstance(row, Refused) else Failed(str(error)) for row in encoded]
         return [row if isinstance(row, Refused) else _result(row.key, refused) for row in encoded]
 
-    async def drop(self, keys: Sequence[str]) -> list[Result]:
+    async def drop(self, keys: Sequence[str], fences: Mapping[str, str] = NO_FENCES) -> list[Result]:
         """Remove each; one that is not there is removed already."""
         for start in range(0, len(keys), MOST):
             try:
-                await self._ask((), keys[start : start + MOST])
+                await self._ask((), keys[start : start + MOST], fences)
             except OSError as error:
                 return [Failed(str(error)) for _ in keys]
         return [Done(key) for key in keys]
@@ -77,19 +82,21 @@ class Writer:
             OSError: the database is gone; everybody who waits has been told.
         """
         await self._wanted.wait()
-        jobs = self._take()
-        rows = list({row.key: row for job in jobs for row in job.rows}.values())
-        drops = [key for job in jobs for key in job.drops]
+        taken = self._take()
         try:
             async with self._store.writing(TURN) as connection:
+                jobs = await self._fenced(connection, taken)
+                rows = list({row.key: row for job in jobs for row in job.rows}.values())
+                drops = [key for job in jobs for key in job.drops]
                 refused = await self._refused(connection, rows)
                 kept = [row for row in rows if row.key not in refused]
                 tick = await self._write(connection, kept, drops)
         except OSError as error:
-            self._fail(jobs, error)
+            self._fail(taken, error)
             raise
-        except BaseException:
-            self._fail(jobs, ConnectionError("closed while it was written: it may be there or not"))
+        except BaseException:  # we leave; whoever else is there writes it, for the second time at the worst
+            self._jobs.extendleft(reversed(taken))
+            self._wanted.set()
             raise
         for job in jobs:
             if not job.done.done():
@@ -102,10 +109,10 @@ class Writer:
         self._fail(self._jobs, ConnectionError(self._closed))
         self._jobs.clear()
 
-    async def _ask(self, rows: Sequence[Row], drops: Sequence[str]) -> frozenset[str]:
+    async def _ask(self, rows: Sequence[Row], drops: Sequence[str], fences: Mapping[str, str]) -> frozenset[str]:
         if self._closed:
             raise ConnectionError(self._closed)
-        job = _Job(rows, drops, asyncio.get_running_loop().create_future())
+        job = _Job(rows, drops, dict(fences), asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._wanted.set()
         return await job.done
@@ -125,6 +132,18 @@ class Writer:
         if not self._jobs:
             self._wanted.clear()
         return taken
+
+    async def _fenced(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> list[_Job]:
+        """The jobs whose locks are still theirs; the others are told."""
+        names = {name for job in jobs for name in job.fences}
+        owners = {name: await self._owner(connection, name) for name in sorted(names)}
+        fenced_off = [job for job in jobs if any(owners[name] != owner for name, owner in job.fences.items())]
+        self._fail(fenced_off, PermissionError("the lock is somebody else's now"))
+        return [job for job in jobs if job not in fenced_off]
+
+    async def _owner(self, connection: AsyncConnection, name: str) -> str | None:
+        row = (await connection.execute(self._say.lock, {"lock": name})).one_or_none()
+        return row.owner if row else None
 
     async def _refused(self, connection: AsyncConnection, rows: Sequence[Row]) -> frozenset[str]:
         """Keys of copies whose place an original holds: what was registered here is nobody's to overwrite."""

@@ -55,7 +55,11 @@ class DatabaseBackend:
     url: str
 
     def connect(self) -> AbstractAsyncContextManager[Source]:
-        return connect(Settings(url=self.url))
+        return connect(self.settings)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(url=self.url)
 
     async def write(self, *samples: Sample) -> None:
         await self.execute(self.insert, [row(sample) for sample in samples])

@@ -19,6 +19,7 @@ from devservers.pytest_plugin import Fresh
 from pilot_plus.model import Drop, Instance, Origin, Port, Put, Reset, Resumed, instance
 from pilot_plus.ports import Done, Failed, Refused, Sink, Source, SourceLost
 from registries.database import Settings, connect, key_of
+from registries.database.registry import connect_alone
 from tests.contract.mirror import Mirror
 
 pytestmark = pytest.mark.live
@@ -186,8 +187,8 @@ async def test_after_a_restart_leases_begin_anew(url: str):
 async def test_two_hubs_on_one_database_see_the_same_and_keep_what_either_hears(url: str):
     settings = Settings(url=url)
     async with (
-        connect(settings) as first,
-        connect(settings) as second,
+        connect_alone(settings) as first,
+        connect_alone(settings) as second,
         watching(first) as left,
         watching(second) as right,
     ):
@@ -201,6 +202,48 @@ async def test_two_hubs_on_one_database_see_the_same_and_keep_what_either_hears(
         assert key(1) in left.instances
         await until_keys(left)
         await until_keys(right)
+
+
+async def test_those_who_share_a_database_go_on_when_one_of_them_leaves(url: str):
+    settings = Settings(url=url)
+    async with connect(settings) as first, watching(first) as mirror:
+        async with connect(settings) as second, asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(second.put([orders(n)])) for n in range(1, 40)]
+        assert [list(one.result()) for one in asked] == [[Done(key(n))] for n in range(1, 40)]
+        async with connect(settings) as third:
+            await first.put([orders(50, lease=1.0)])
+            assert await third.renew([key(50)]) == [Done(key(50))]
+        assert await third.put([orders(51)]) == [Failed("closed")]
+        await first.put([orders(52)])
+        await until_keys(mirror, *range(1, 40), 52)  # 50 has ended: the leases are still kept
+
+
+async def test_who_connects_after_a_loss_begins_anew_while_others_still_hold_what_is_lost(fresh: Fresh):
+    server = fresh(Postgres)
+    settings = Settings(url=server.url)
+    async with connect(settings) as before, watching(before) as mirror:
+        await before.put([orders(1)])
+        await until_keys(mirror, 1)
+        await asyncio.to_thread(server.start_again)
+        await mirror.until_lost()
+        async with connect(settings) as after, watching(after) as again:
+            await until_keys(again, 1)
+            assert await after.put([orders(2)]) == [Done(key(2))]
+            assert isinstance((await before.put([orders(3)]))[0], Failed)
+
+
+async def test_who_has_lost_the_lock_writes_nothing_until_it_is_his_again(url: str):
+    async with connect(Settings(url=url)) as hub, connect(Settings(url=url)) as caller:
+        assert await hub.claim("sync-east", "one", 60.0) == "one"
+        assert await hub.put([orders(9)]) == [Done(key(9))]
+        await by_hand(url, "UPDATE registry_locks SET owner = 'two'")
+        lost = Failed("the lock is somebody else's now")
+        fenced, free, dropped = await asyncio.gather(hub.put([orders(1)]), caller.put([orders(2)]), hub.drop([key(9)]))
+        assert (fenced, free, dropped) == ([lost], [Done(key(2))], [lost])
+        await by_hand(url, "DELETE FROM registry_locks")
+        assert await hub.put([orders(1)]) == [lost]
+        assert await hub.claim("sync-east", "one", 60.0) == "one"
+        assert await hub.put([orders(1)]) == [Done(key(1))]
 
 
 async def test_a_watch_goes_on_where_it_was_and_misses_nothing(url: str):

@@ -16,7 +16,7 @@ from pilot_plus.journal.records import TOGETHER
 from pilot_plus.journal.tables import MIGRATIONS as JOURNAL
 from pilot_plus.model import Health, Instance, Locality, Origin, Port, Service, instance
 from pilot_plus.sql import Migrations
-from registries.database.registry import MIGRATIONS as REGISTRY
+from registries.database.household import MIGRATIONS as REGISTRY
 from tests.live.test_database import by_hand
 
 
