@@ -17,7 +17,7 @@ from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.model import Health, Instance, Locality, Port, Viewer, shared_ports
 from pilot_plus.views.edges import Edge, Edges, Side
 from pilot_plus.views.endpoints import Endpoint, endpoints_of
-from pilot_plus.views.host import host_of
+from pilot_plus.views.host import host_of, sni_of
 from pilot_plus.views.sight import Direct, Hidden, Sight, Through, Way
 from pilot_plus.views.topology import Topology
 
@@ -53,9 +53,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     def sni(self, port: str, subset: str = "") -> str:
         """The server name for a port; empty for an instance itself."""
-        if not self.sni_host:
-            return ""
-        return f"{port}.{subset}.{self.sni_host}" if subset else f"{port}.{self.sni_host}"
+        return sni_of(port, self.sni_host, subset) if self.sni_host else ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,12 @@ def host_of(namespace: str, name: str, domain: str = "mesh") -> str:
     return f"{_hashed(name)}.{behind}"
 
 
+@lru_cache(maxsize=4096)
+def sni_of(port: str, host: str, subset: str = "") -> str:
+    """The server name for a port of a service, or for a subset of it: `PORTNAME.HOST`, `PORTNAME.SUBSET.HOST`."""
+    return ".".join([_label_of(port), *([_label_of(subset)] if subset else []), host])
+
+
 def _label_of(text: str) -> str:
     """A text as one label."""
     return text if _is_plain(text) else _hashed(text)

@@ -68,6 +68,10 @@ class Sight:
             way = self._known[alike] = self._decide(registry, instance, accepts)
         return way
 
+    def lets_in(self, registry: str, instance: Instance) -> bool:
+        """Whether an instance may be seen at all, be there a way to it or not."""
+        return self._service != EDGES and not isinstance(self._let_in(registry, instance), Hidden)
+
     def _decide(self, registry: str, instance: Instance, accepts: str) -> Way:
         if self._service == EDGES:
             return Hidden("edges are reached through the services that they carry")

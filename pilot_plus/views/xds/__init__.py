@@ -2,5 +2,10 @@
 
 - `resource`: a named piece of configuration, and the types of xDS;
 - `profile`: what a client says of itself, as far as it decides what the client gets;
-- `supply`: the resources of all clients of one profile, and how they change.
+- `supply`: the resources of all clients of one profile, and how they change: what the server asks;
+- `stock`, `shelf`: the supplies over a catalog, kept up as it changes;
+- `outlook`, `vista`: what one viewer sees of all services, and of one;
+- `envoy`, `grpc`: how a vista becomes resources;
+- `listener`, `route`, `cluster`, `endpoint`, `tls`: one kind of message each, from plain values to bytes;
+- `encoding`: joining bytes into messages.
 """

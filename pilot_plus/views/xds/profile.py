@@ -8,6 +8,8 @@ from enum import StrEnum
 import msgspec
 
 from pilot_plus.model import Viewer
+from pilot_plus.quantities import Address
+from pilot_plus.views.xds.endpoint import is_ip
 
 
 class Kind(StrEnum):
@@ -19,14 +21,21 @@ class Kind(StrEnum):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides which resources a client gets."""
+    """What decides which resources a client gets.
+
+    Raises:
+        ValueError: an address is not of the form `HOST:PORT`, with an IP address.
+    """
 
     kind: Kind
     viewer: Viewer
     outbound: str = ""
     """`HOST:PORT` of the one HTTP listener that routes by host; empty: none."""
     tcp: tuple[tuple[str, str], ...] = ()
-    """For each TCP service asked for, its whole name and the `HOST:PORT` of its listener. Sorted."""
+    """For each TCP service asked for, its whole name and the `HOST:PORT` of its listener. Sorted.
+
+    `#PORTNAME` behind the name chooses a port; else it is the only one, or the one with the listener's own number.
+    """
     data: str = ""
     """The client's data folder (`wire.folder`), as the client names it; empty: it has no certificate.
 
@@ -39,3 +48,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """For an edge, the only address that it binds on."""
     service: str = ""
     """For an edge that is the sidecar of one application: the application's service."""
+
+    def __post_init__(self) -> None:
+        for address in (self.outbound, *(address for _, address in self.tcp)):
+            if address and not is_ip(Address(address).host):
+                raise ValueError(f"a listener needs an IP address, found {address[:80]!r}")

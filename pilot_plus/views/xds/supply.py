@@ -12,7 +12,10 @@ from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.resource import Resource, Type
 
 Changes: TypeAlias = Mapping[Type, AbstractSet[str]]
-"""The names of the resources of each type that are not as they were: made, changed, or gone."""
+"""The names of the resources of each type that may not be as they were: made, changed, or gone.
+
+A name that is not here is as it was. One that is here need not have changed: versions tell.
+"""
 
 
 class Supply(Protocol):

@@ -1,0 +1,127 @@
+"""The stock: the supplies of all profiles, over one catalog.
+
+    profile ─▶ supply: its listeners and secrets ─▶ outlook of its viewer: clusters, endpoints, routes, shared
+
+Whoever drives it says what is new, in one thread, and in between everybody asks:
+
+    stock.advance(catalog, touched)     the holder has published
+    stock.carry(carrying)               edges have acknowledged something
+    stock.believe(anchors)              roots or revocations are not as they were
+"""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from pilot_plus.catalog import Catalog, Source
+from pilot_plus.model import Viewer
+from pilot_plus.views.edges import EDGES, Carrying, Edges, edges_of
+from pilot_plus.views.topology import Topology
+from pilot_plus.views.xds.envoy import Envoy
+from pilot_plus.views.xds.grpc import Grpc
+from pilot_plus.views.xds.hosts import Hosts
+from pilot_plus.views.xds.outlook import Outlook
+from pilot_plus.views.xds.profile import Kind, Profile
+from pilot_plus.views.xds.shelf import Shelf
+from pilot_plus.views.xds.tls import Anchors, Domains
+from pilot_plus.views.xds.vista import World
+
+
+class Stock:
+    """The supplies of all profiles (`supply.Supplies`)."""
+
+    def __init__(self, catalog: Catalog, topology: Topology, domains: Domains = Domains()) -> None:  # noqa: B008 - frozen
+        """Begin with a catalog."""
+        edges = edges_of(catalog, topology.home)
+        self._world = World(catalog=catalog, topology=topology, edges=edges, domains=domains)
+        self._anchors = Anchors()
+        self._hosts = Hosts(catalog, topology.home.domain)
+        self._moment = 1
+        self._outlooks: dict[Viewer, Outlook] = {}
+        self._shelves: dict[Profile, Shelf] = {}
+        self._users: dict[Profile, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Stock of {len(self._shelves)} profiles and {len(self._outlooks)} viewers at {self._moment}>"
+
+    # -------------------------------------------------------------------------------------------- asking
+
+    def of(self, profile: Profile) -> Shelf:
+        """The supply of a profile: the same one for everybody, as long as somebody uses it."""
+        if profile not in self._shelves:
+            self._shelves[profile] = Shelf(profile, self._outlook(profile), self._anchors, self._moment)
+        self._users[profile] = self._users.get(profile, 0) + 1
+        return self._shelves[profile]
+
+    def forget(self, profile: Profile) -> None:
+        """One that asked for the supply of this profile has gone."""
+        self._users[profile] -= 1
+        if self._users[profile]:
+            return
+        del self._users[profile], self._shelves[profile]
+        if not any(other.viewer == profile.viewer for other in self._shelves):
+            del self._outlooks[profile.viewer]
+
+    def _outlook(self, profile: Profile) -> Outlook:
+        viewer = profile.viewer
+        if viewer not in self._outlooks:
+            dialect = Grpc() if profile.kind is Kind.GRPC else Envoy()
+            self._outlooks[viewer] = Outlook(viewer, dialect, self._world, self._hosts, self._moment)
+        return self._outlooks[viewer]
+
+    # -------------------------------------------------------------------------------------------- changing
+
+    def advance(self, catalog: Catalog, touched: AbstractSet[str]) -> None:
+        """Show the next catalog, in which the services touched are not as they were."""
+        before, self._world = self._world, msgspec.structs.replace(self._world, catalog=catalog)
+        self._hosts.advance(catalog, touched)
+        if EDGES in touched:
+            self._meet(edges_of(catalog, before.topology.home, before.edges.carrying))
+            return
+        self._look_again({*touched, *_shaken(before.catalog, catalog)})
+
+    def carry(self, carrying: Carrying) -> None:
+        """Edges carry this now."""
+        self._meet(msgspec.structs.replace(self._world.edges, carrying=carrying))
+
+    def believe(self, anchors: Anchors) -> None:
+        """The clients of our cluster believe these now."""
+        self._anchors = anchors
+        self._moment += 1
+        for shelf in self._shelves.values():
+            shelf.believe(anchors, self._moment)
+
+    def _meet(self, edges: Edges) -> None:
+        """Edges are not as they were: everything may be seen otherwise."""
+        self._world = msgspec.structs.replace(self._world, edges=edges)
+        self._moment += 1
+        for outlook in self._outlooks.values():
+            outlook.reset(self._world, self._moment)
+        for shelf in self._shelves.values():
+            shelf.reset(self._moment)
+
+    def _look_again(self, services: AbstractSet[str]) -> None:
+        self._moment += 1
+        for outlook in self._outlooks.values():
+            outlook.advance(self._world, services, self._moment)
+        for shelf in self._shelves.values():
+            shelf.advance(services, self._moment)
+
+
+def _shaken(before: Catalog, after: Catalog) -> Iterator[str]:
+    """The services of which something has become stale, fresh, held or free, though no record of them has changed."""
+    for name, source in after.sources.items():
+        old = before.sources.get(name)
+        if old is source or old is None:
+            continue
+        keys = set(source.instances) if old.is_stale != source.is_stale else _doubted_otherwise(old, source)
+        for key in keys:
+            for instance in (old.instances.get(key), source.instances.get(key)):
+                if instance is not None:
+                    yield instance.service
+
+
+def _doubted_otherwise(old: Source, new: Source) -> AbstractSet[str]:
+    keys = old.unheard ^ new.unheard if old.unheard is not new.unheard else frozenset()
+    return keys if old.held is new.held else keys | (frozenset(old.held) ^ frozenset(new.held))
