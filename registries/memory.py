@@ -8,16 +8,19 @@ by an ephemeral owner or a lease.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from math import inf
 from time import monotonic
 from typing import Final
 
 import msgspec
 
 from pilot_plus.model import Alive, Drop, Instance, Put, Reset, Service, Update
-from pilot_plus.ports import Done, Refused, Result, SourceLost
+from pilot_plus.ports import Done, Failed, Refused, Result, SourceLost
 
 ALIVE_EVERY: Final = 5.0
 """Seconds."""
+_LOCK_LOST: Final = Failed("the lock is somebody else's now")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +44,8 @@ class Store:
         self.watches: set[_Watch] = set()
         self.locks: dict[str, tuple[str, float]] = {}
         """By name: whose, and until when (monotonic seconds)."""
+        self._due: list[tuple[float, str]] = []
+        self._queued: dict[str, float] = {}
         self.down: str = ""
         """Why nobody can connect, if so."""
         self.breaks = 0
@@ -69,7 +74,7 @@ class Store:
 
     def keep(self, key: str, record: _Record) -> None:
         """Put a record, and tell everybody."""
-        self.records[key] = record
+        self.lease(key, record)
         for watch in self.watches:
             watch.note(key, Put(record.record))
 
@@ -79,14 +84,29 @@ class Store:
             for watch in self.watches:
                 watch.note(key, Drop(key))
 
+    def lease(self, key: str, record: _Record) -> None:
+        """Replace a record by one that says the same, with another end, or its first."""
+        self.records[key] = record
+        if record.expires is not None and record.expires < self._queued.get(key, inf):
+            self._queued[key] = record.expires
+            heappush(self._due, (record.expires, key))
+
     def expire(self) -> float | None:
-        """Remove what is over; say when the next lease ends (monotonic seconds)."""
+        """Remove what is over; say when to ask again (monotonic seconds). A lease that was renewed is put off."""
         now = monotonic()
-        leases = [(record.expires, key) for key, record in self.records.items() if record.expires is not None]
-        for expires, key in leases:
-            if expires <= now:
+        while self._due and self._due[0][0] <= now:
+            at, key = heappop(self._due)
+            if self._queued.get(key) != at:
+                continue  # it was queued anew for an earlier time
+            del self._queued[key]
+            record = self.records.get(key)
+            if record is None or record.expires is None:
+                continue
+            if record.expires <= now:
                 self.forget(key)
-        return min((expires for expires, _ in leases if expires > now), default=None)
+            else:
+                self.lease(key, record)
+        return self._due[0][0] if self._due else None
 
 
 class _Watch:
@@ -116,6 +136,7 @@ class Memory:
     def __init__(self, held: Store) -> None:
         """Connect to a store."""
         self._store = held
+        self._held: dict[str, str] = {}
 
     async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole truth, then every change."""
@@ -143,10 +164,14 @@ class Memory:
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Write each, unless somebody else's record is in its place."""
+        if self._is_fenced_off():
+            return [_LOCK_LOST for _ in instances]
         return [self._put(instance) for instance in instances]
 
     async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
         """Remove each that is ours."""
+        if self._is_fenced_off():
+            return [_LOCK_LOST for _ in keys]
         return [self._drop(key) for key in keys]
 
     async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
@@ -163,12 +188,18 @@ class Memory:
         if holder not in ("", owner) and now < until:
             return holder
         self._store.locks[name] = (owner, now + ttl)
+        self._held[name] = owner
         return owner
 
     async def release(self, name: str, owner: str) -> None:
         """Give a lock up."""
+        self._held.pop(name, None)
         if self._store.locks.get(name, ("", 0.0))[0] == owner:
             del self._store.locks[name]
+
+    def _is_fenced_off(self) -> bool:
+        """Whether a lock that we took is not ours any more: then nothing is written."""
+        return any(self._store.locks.get(name, ("", 0.0))[0] != owner for name, owner in self._held.items())
 
     def _put(self, instance: Instance) -> Result:
         key = key_of(instance)
@@ -178,7 +209,7 @@ class Memory:
         expires = monotonic() + instance.lease if instance.lease else None
         written = _Record(msgspec.structs.replace(instance, key=key), is_ours=True, expires=expires)
         if there and there.record == written.record:
-            self._store.records[key] = written
+            self._store.lease(key, written)
         else:
             self._store.keep(key, written)
         return Done(key)
@@ -195,7 +226,7 @@ class Memory:
         if there is None or not isinstance(there.record, Instance):
             return Refused(f"{key} is not registered")
         expires = monotonic() + there.record.lease if there.record.lease else None
-        self._store.records[key] = msgspec.structs.replace(there, expires=expires)
+        self._store.lease(key, msgspec.structs.replace(there, expires=expires))
         return Done(key)
 
 

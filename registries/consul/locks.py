@@ -76,7 +76,6 @@ class Locks:
             elif not lock.index or self._vigil.is_over(key, (lock.index, lock.beat), max(ttl, lock.owner.ttl)):
                 changed = await self._take(key, lock, mine)
             else:
-                self._held.pop(key, None)
                 return lock.owner.owner
             if changed:
                 return owner

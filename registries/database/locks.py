@@ -50,8 +50,6 @@ class Locks:
             holder = seen.owner
         if holder == owner:
             self.held[name] = owner
-        else:
-            self.held.pop(name, None)
         return holder
 
     async def release(self, name: str, owner: str) -> None:

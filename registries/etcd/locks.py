@@ -44,8 +44,6 @@ class Locks:
             now = await self._take(key, mine, ceil(ttl))
         if now.value == mine:
             self._held[key] = mine
-        else:
-            self._held.pop(key, None)
         return now.value.decode(errors="replace")
 
     async def release(self, name: str, owner: str) -> None:

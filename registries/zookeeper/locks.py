@@ -47,7 +47,6 @@ class Locks:
         if not any(one.startswith(ticket) for one in queue):
             await self._enqueue(session, directory, ticket, owner)
             queue = await self._queue(session, directory)
-        self._held.pop(name, None)
         for first in sorted(queue, key=_number):
             path = f"{directory}/{first}"
             (node,) = await _asked(session, [Data(path)])
