@@ -567,3 +567,47 @@ class Drain(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
+
+@_typing.final
+class ListenerNames(_message.Message):
+    """The beginning of Envoy's own Listener, as far as it says what an edge carries: names, and the rest left unread."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FILTER_CHAINS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def filter_chains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChainName]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        filter_chains: _abc.Iterable[Global___ChainName] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter_chains", b"filter_chains", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenerNames: _TypeAlias = ListenerNames  # noqa: Y015
+
+@_typing.final
+class ChainName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChainName: _TypeAlias = ChainName  # noqa: Y015

@@ -48,15 +48,24 @@ class Session:
         await self._stream.write(pb.EdgeReport(status=status))
 
     async def leave(self) -> None:
-        """End in order: the hub takes the edge out of all views at once.
+        """End in order: the hub takes the edge out of all views at once. For somebody who hears no words.
+
+        Raises:
+            ConnectionError: the session is over.
+            Denied: the hub has ended it for good.
+        """
+        await self.say_goodbye()
+        while await self._stream.read() is not None:
+            pass
+
+    async def say_goodbye(self) -> None:
+        """Let the hub end the session in order: `words` ends soon after.
 
         Raises:
             ConnectionError: the session is over.
             Denied: the hub has ended it for good.
         """
         await self._stream.write(pb.EdgeReport(leaving=pb.Leaving()))
-        while await self._stream.read() is not None:
-            pass
 
     async def words(self) -> AsyncIterator[pb.HubWord]:
         """What the hub says. Listen all the time: why a session ends is known only behind all words before.

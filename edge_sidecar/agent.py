@@ -1,0 +1,300 @@
+"""The agent: puts its parts together and runs them in one task group.
+
+it begins     identity, relay, an Envoy; then, beside each other: session, xDS, renewal, and what is kept on disk
+it ends       out of the registries and views first, then its connections, then Envoy, then the session
+"""
+
+import asyncio
+import fcntl
+import logging
+import math
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from edge_sidecar.bootstrap import RELAY
+from edge_sidecar.envoy.envoys import Envoys, Plan
+from edge_sidecar.envoy.process import version_of
+from edge_sidecar.envoy.program import find_envoy
+from edge_sidecar.membership import Membership
+from edge_sidecar.pause import Pause
+from edge_sidecar.relay import Relay, disk
+from edge_sidecar.relay.hub import follow
+from edge_sidecar.relay.relay import acknowledged
+from edge_sidecar.relay.server import serving
+from edge_sidecar.relay.shelf import Item, Shelf
+from edge_sidecar.reporting import Condition, Reporting
+from edge_sidecar.settings import Settings
+from edge_sidecar.status import Status, write_status
+from pilot_plus.wire.denied import Denied
+from pilot_plus.wire.discovery import Type
+
+log = logging.getLogger(__name__)
+
+VIEWS_TIME: Final = 1.0
+"""Seconds that callers get to hear that the edge drains, before its connections end."""
+PATIENCE: Final = 2.0
+"""Seconds without an Envoy that serves before callers are told to go elsewhere."""
+SAVE_EVERY: Final = 0.2
+LOOK_EVERY: Final = 2.0
+LOOK_SOON: Final = 0.05
+"""Seconds between two looks at an Envoy; soon while it is making something new ready."""
+DENIED_PAUSE: Final = 30.0
+
+
+class Busy(Exception):  # noqa: N818 - it says what is wrong, like every name of ours
+    """Another agent works with this data folder."""
+
+
+async def run(settings: Settings) -> None:
+    """Run an agent until it is told to end by SIGTERM or SIGINT. SIGHUP replaces its Envoy.
+
+    Raises:
+        Busy: another agent works with the data folder.
+        Denied: there is no identity to be had.
+        NoEnvoy: there is no Envoy on this machine.
+        OSError: the data folder can't be used.
+    """
+    program = find_envoy()
+    with _data_folder(settings.data) as sockets:
+        membership = await Membership.enter(settings)
+        plan = Plan(
+            program=program,
+            data=settings.data,
+            sockets=sockets,
+            node=f"{settings.zone}/{settings.name}",
+            zone=settings.zone,
+            drain_time=settings.drain_time,
+            concurrency=settings.concurrency,
+            base_id=1 + secrets.randbelow(2**31 - 1),
+        )
+        await Agent(settings, membership, plan, await version_of(program)).run()
+
+
+class Agent:
+    """The parts, and what goes on between them."""
+
+    def __init__(self, settings: Settings, membership: Membership, plan: Plan, envoy_version: str) -> None:
+        self._settings = settings
+        self._membership = membership
+        self._envoy_version = envoy_version
+        self._changed = asyncio.Event()
+        self._unsaved = asyncio.Event()
+        shelf = Shelf()
+        shelf.restore(disk.load(self._shelf_folder))
+        self._relay = Relay(shelf, self._note)
+        self._envoys = Envoys(plan, self._changed.set, self._relay.retire)
+        self._reporting = Reporting(settings, membership)
+        self._socket = plan.sockets / RELAY
+        self._served = -math.inf
+        """When an Envoy was seen to serve last."""
+        self._is_leaving = False
+        self._carried: Mapping[tuple[Type, str], str] = {}
+        self._read: Mapping[str, Item] = {}
+        """The listeners from which that was read."""
+        self._hub_trouble = ""
+
+    async def run(self) -> None:
+        """Until told to end."""
+        async with serving(self._relay, self._socket), asyncio.TaskGroup() as tasks:
+            with _told_to_end(self._envoys.replace) as end:
+                parts = (
+                    self._membership.keep(),
+                    self._reporting.keep(),
+                    self._follow_hub(),
+                    self._save(),
+                    self._watch(),
+                )
+                work = [tasks.create_task(part) for part in parts]
+                envoys = tasks.create_task(self._envoys.run())
+                await end.wait()
+                await self._leave(envoys)
+            for task in work:
+                task.cancel()
+
+    async def _leave(self, envoys: asyncio.Task[None]) -> None:
+        log.info("leaving: out of the views first, then the connections, then Envoy")
+        self._is_leaving = True
+        self._tell(connections=0)
+        if self._reporting.is_on:
+            await asyncio.sleep(VIEWS_TIME)
+        self._envoys.stop()
+        await asyncio.wait([envoys])
+        await self._reporting.leave()
+        await asyncio.to_thread(self._write_status, is_running=False)
+
+    # ------------------------------------------------------------------------------------------ the hub's xDS
+
+    async def _follow_hub(self) -> None:
+        pause = Pause()
+        while True:
+            began = monotonic()
+            try:
+                await follow(self._settings.hub, self._membership.held, self._node(), self._relay)
+            except ConnectionError as error:
+                self._note_trouble(str(error))
+                if monotonic() - began > 5:
+                    pause.reset()
+                await asyncio.sleep(pause.next())
+            except Denied as error:
+                self._note_trouble(str(error))
+                await asyncio.sleep(DENIED_PAUSE)
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble != self._hub_trouble:
+            log.warning("no configuration from the hub: %s", trouble)
+        self._hub_trouble = trouble
+
+    def _node(self) -> Mapping[str, Any]:
+        settings = self._settings
+        said = {
+            "kind": "edge",
+            "zone": settings.zone,
+            "speaks": "mesh",
+            "edge": settings.name,
+            "address": settings.address,
+            "service": settings.service,
+        }
+        return {
+            "id": f"{settings.zone}/{settings.name}",
+            "cluster": settings.zone,
+            "metadata": {"pilot-plus": {name: value for name, value in said.items() if value}},
+        }
+
+    # ------------------------------------------------------------------------------------------ what is kept and told
+
+    def _note(self) -> None:
+        self._unsaved.set()
+        self._changed.set()
+
+    async def _save(self) -> None:
+        saved = {type_: dict(self._relay.shelf.good(type_)) for type_ in Type}
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            for type_ in Type:
+                good = dict(self._relay.shelf.good(type_))
+                if good != saved[type_]:
+                    try:
+                        await asyncio.to_thread(disk.save, self._shelf_folder, type_, good)
+                    except OSError as error:
+                        log.error("what Envoy has acknowledged can't be kept: %s", error)  # noqa: TRY400
+                    saved[type_] = good
+            await asyncio.sleep(SAVE_EVERY)
+
+    async def _watch(self) -> None:
+        """Look at Envoy when something has changed, and now and then."""
+        while True:
+            self._changed.clear()
+            connections, wait = 0, LOOK_EVERY
+            one = self._envoys.newest
+            if one is not None and self._envoys.lifecycle.is_serving:
+                self._served = monotonic()
+                try:
+                    connections = await one.admin.connections()
+                    if not self._relay.is_idle or not await one.admin.is_warm():
+                        wait = LOOK_SOON
+                    else:
+                        self._carried = self._acknowledged()
+                except OSError as error:
+                    log.debug("Envoy doesn't answer: %s", error)
+            self._tell(connections=connections)
+            await asyncio.to_thread(self._write_status, is_running=True)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _acknowledged(self) -> Mapping[tuple[Type, str], str]:
+        good = dict(self._relay.shelf.good(Type.LISTENER))
+        if good != self._read:
+            self._read = good
+            self._carried = {(Type.LISTENER, name): version for name, version in acknowledged(good).items()}
+        return self._carried
+
+    def _tell(self, *, connections: int) -> None:
+        is_without = monotonic() - self._served > PATIENCE
+        self._reporting.tell(
+            Condition(
+                draining=self._is_leaving or self._reporting.asked_to_drain or is_without,
+                carried=self._carried,
+                connections=connections,
+                envoy_version=self._envoy_version,
+                envoy_restarts=self._envoys.lifecycle.restarts,
+                error=self._trouble(),
+            )
+        )
+
+    def _trouble(self) -> str:
+        rejected = [f"{name}: {one.why}" for (_, name), one in self._relay.shelf.rejected.items()]
+        return self._envoys.trouble or (f"Envoy rejects {rejected[0]}" if rejected else "")
+
+    def _write_status(self, *, is_running: bool) -> None:
+        held = self._membership.held
+        write_status(
+            self._settings.data,
+            Status(
+                pid=os.getpid() if is_running else 0,
+                name=held.identity.name,
+                zone=held.identity.zone,
+                address=self._settings.address,
+                identity=str(held.identity),
+                hub=str(self._settings.hub),
+                session=self._reporting.is_on,
+                trouble=self._reporting.trouble or self._hub_trouble or self._trouble(),
+                draining=self._reporting.condition.draining,
+                certificate_expires=held.expires.isoformat(),
+                envoy_version=self._envoy_version,
+                envoy_restarts=self._envoys.lifecycle.restarts,
+                envoy_serves=self._envoys.lifecycle.is_serving,
+                carries=sorted(name for _, name in self._carried if "|" in name),
+            ),
+        )
+
+    @property
+    def _shelf_folder(self) -> Path:
+        return self._settings.data / "xds"
+
+
+# ------------------------------------------------------------------------------------------------ the process
+
+
+@contextmanager
+def _data_folder(data: Path) -> Iterator[Path]:
+    """The data folder for this agent alone, by a name that is short enough for sockets.
+
+    Raises:
+        Busy: another agent works with it.
+        OSError: it can't be used.
+    """
+    (data / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data / "run" / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(f"another agent works with {data}: give each its own --data") from error
+        number = os.open(data, os.O_PATH | os.O_DIRECTORY)
+        try:
+            yield Path(f"/proc/self/fd/{number}")
+        finally:
+            os.close(number)
+
+
+@contextmanager
+def _told_to_end(replace: Callable[[], None]) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; SIGHUP asks for another Envoy."""
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
+    acts = {signal.SIGTERM: end.set, signal.SIGINT: end.set, signal.SIGHUP: replace}
+    for number, act in acts.items():
+        loop.add_signal_handler(number, act)
+    try:
+        yield end
+    finally:
+        for number in acts:
+            loop.remove_signal_handler(number)

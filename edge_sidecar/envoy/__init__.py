@@ -1,0 +1,1 @@
+"""Envoy: the program, its processes, its admin socket."""

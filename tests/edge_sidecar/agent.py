@@ -1,0 +1,71 @@
+"""The `edge-sidecar` command as users have it: a process of its own, on an address of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from devservers.parts import ENVOY, tool
+from pilot_plus.quantities import Address
+
+
+class Agent:
+    def __init__(self, process: asyncio.subprocess.Process, data: Path, log: Path) -> None:
+        self.process = process
+        self.data = data
+        self.log = log
+
+    @property
+    def status(self) -> dict:
+        try:
+            return json.loads((self.data / "run" / "status.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+
+    def envoys(self) -> list[int]:
+        """The process ids of its Envoys."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(one) for one in children if b"envoy" in Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")[0]]
+
+    async def until(self, holds: Callable[[dict], object], within: float = 20) -> None:
+        try:
+            async with asyncio.timeout(within):
+                while not holds(self.status):
+                    assert self.process.returncode is None, self.log.read_text()
+                    await asyncio.sleep(0.03)
+        except TimeoutError as error:
+            raise AssertionError(f"{self.status}\n{self.log.read_text()[-3000:]}") from error
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def agent_of(hub: Address, token: str, place: Path, *options: str, address: str) -> AsyncIterator[Agent]:
+    """An agent that runs in the background, until the context ends it by force."""
+    data, log = place / "data", place / "agent.log"
+    await asyncio.to_thread(place.mkdir, exist_ok=True, parents=True)
+    envoy = tool(ENVOY)
+    command = ["run", "--hub", str(hub), "--zone", "vm", "--address", address, "--data", str(data), *options]
+    if token:
+        command += ["--token", token]
+    with log.open("ab") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_sidecar", *command, "--concurrency", "1"),
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "ENVOY": str(envoy.path)},
+            cwd=place,
+        )
+    try:
+        yield Agent(process, data, log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

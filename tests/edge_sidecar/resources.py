@@ -1,0 +1,35 @@
+"""Envoy's resources for tests, as small as they can be."""
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.listener.v3 import listener_pb2
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+# the types that `Any` is made of
+from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: E402, F401
+from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: E402, F401
+    http_connection_manager_pb2,
+)
+
+
+def answering(name: str, address: str, port: int, text: str, chain: str = "") -> Message:
+    """A listener that answers with a text."""
+    answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": text}}}
+    manager = {
+        "@type": HCM,
+        "stat_prefix": "x",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [answer]}]},
+        "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER}}],
+    }
+    listener = {
+        "name": name,
+        "address": {"socket_address": {"address": address, "port_value": port}},
+        "filter_chains": [{"name": chain, "filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return ParseDict(listener, listener_pb2.Listener())
+
+
+def cluster(name: str) -> Message:
+    return ParseDict({"name": name, "type": "STATIC", "connect_timeout": "1s"}, cluster_pb2.Cluster())
