@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from devservers.parts import ENVOY, tool
 from pilot_plus.quantities import Address
@@ -20,9 +21,9 @@ class Agent:
         self.log = log
 
     @property
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         try:
-            return json.loads((self.data / "run" / "status.json").read_bytes())
+            return dict(json.loads((self.data / "run" / "status.json").read_bytes()))
         except FileNotFoundError:
             return {}
 
@@ -31,7 +32,7 @@ class Agent:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(one) for one in children if b"envoy" in Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")[0]]
 
-    async def until(self, holds: Callable[[dict], object], within: float = 20) -> None:
+    async def until(self, holds: Callable[[dict[str, Any]], object], within: float = 20) -> None:
         try:
             async with asyncio.timeout(within):
                 while not holds(self.status):

@@ -1,9 +1,10 @@
 """Envoy's resources for tests, as small as they can be."""
 
+from typing import Any
+
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -14,7 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noq
 )
 
 
-def answering(name: str, address: str, port: int, text: str, chain: str = "") -> Message:
+def answering(name: str, address: str, port: int, text: str, chain: str = "") -> Any:
     """A listener that answers with a text."""
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": text}}}
     manager = {
@@ -31,5 +32,5 @@ def answering(name: str, address: str, port: int, text: str, chain: str = "") ->
     return ParseDict(listener, listener_pb2.Listener())
 
 
-def cluster(name: str) -> Message:
+def cluster(name: str) -> Any:
     return ParseDict({"name": name, "type": "STATIC", "connect_timeout": "1s"}, cluster_pb2.Cluster())

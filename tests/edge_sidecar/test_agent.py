@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -68,6 +70,10 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def is_back(restarts: int, status: dict[str, Any]) -> bool:
+    return status["envoy_serves"] is True and status["envoy_restarts"] == restarts
 
 
 def carries(agent: Agent) -> bool:
@@ -161,11 +167,10 @@ async def test_an_envoy_that_is_killed_comes_back_and_one_that_cannot_start_is_t
 ) -> None:
     token = (await company.token(edge=True)).text
     async with hub_of(company, discovery) as hub, agent_of(hub.address, token, tmp_path, address=ADDRESS) as agent:
+        await agent.until(lambda status: carries(agent) and status["envoy_serves"])
         for restarts in (1, 2):
-            await agent.until(lambda status, n=restarts - 1: carries(agent) and status["envoy_restarts"] == n)
-            await agent.until(lambda status: status["envoy_serves"])
             (envoy,) = agent.envoys()
             os.kill(envoy, signal.SIGKILL)
-            await agent.until(lambda status, n=restarts: status["envoy_restarts"] == n and status["envoy_serves"])
+            await agent.until(partial(is_back, restarts))
             await until_answers(port, "one")
         await hub.known.until(lambda: any(one.stats.envoy_restarts == 2 for one in hub.known.edges.values()))
