@@ -1,30 +1,15 @@
 """Kubernetes: Services and EndpointSlices, read by list and watch, and written by server-side apply.
 
-settings, kubeconfig, access    where the API server is, and who we are to it
-client, watch                   its HTTP; list and watch of one kind
-objects, ports, copies, decode  from its objects to instances
-join, change, source            what all of them say together, as a source
+settings, kubeconfig, access            where the API server is, and who we are to it
+client, watch, kinds                    its HTTP; list and watch of one kind
+objects, names, ports, copies           what its objects say
+decode, join, change, source            from them to instances, and what all of them say together
+encode, shelf, bodies                   from instances to objects, and what of them is to be written
+shelves, writes, sink                   what is there, and the writing of it
+keeper, locks                           leased copies, and whose turn it is to write
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from registries.kubernetes.client import client
-from registries.kubernetes.kubeconfig import access
+from registries.kubernetes.registry import Kubernetes, connect
 from registries.kubernetes.settings import Settings
-from registries.kubernetes.source import KubernetesSource
 
-__all__ = ["Settings", "connect"]
-
-
-@asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[KubernetesSource]:
-    """Open the API server.
-
-    Raises:
-        SourceLost: it can't be reached, or refuses us.
-    """
-    async with client(access(settings)) as opened:
-        source = KubernetesSource(opened, settings)
-        await source.check()
-        yield source
+__all__ = ["Kubernetes", "Settings", "connect"]

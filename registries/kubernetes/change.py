@@ -1,24 +1,12 @@
 """A change of one object, and what it makes of what is known. Pure."""
 
-from typing import Final
-
 import msgspec
 
 from pilot_plus.model import Update
 from registries.kubernetes.decode import members_of, service_of
 from registries.kubernetes.join import Join
+from registries.kubernetes.kinds import SERVICES, Kind
 from registries.kubernetes.objects import ServiceObject, SliceObject, read
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A kind of object: its name in URLs and in places, and its group's path."""
-
-    name: str
-    group: str
-
-
-SERVICES: Final = Kind("services", "/api/v1")
-SLICES: Final = Kind("endpointslices", "/apis/discovery.k8s.io/v1")
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -10,8 +10,18 @@ from typing import Final
 import msgspec
 
 from pilot_plus.model import NOWHERE, Health, Instance, Locality, Port, Service, instance, pairs
-from registries.kubernetes.copies import Copy, copies_in
-from registries.kubernetes.names import COPIES, MANAGED_BY, OURS, SERVICE_NAME, slice_place, told_labels
+from registries.kubernetes.copies import Common, Copy, common_in, copies_in
+from registries.kubernetes.names import (
+    CLUSTER,
+    COMMON,
+    COPIES,
+    MANAGED_BY,
+    NAME,
+    OURS,
+    SERVICE_NAME,
+    slice_place,
+    told_labels,
+)
 from registries.kubernetes.objects import Conditions, Endpoint, Meta, ServiceObject, SliceObject, SlicePort
 from registries.kubernetes.ports import protocol_of
 from registries.layouts.mark import unmarked
@@ -60,7 +70,11 @@ def service_of(found: ServiceObject) -> KnownService:
     )
     labels = told_labels(found.metadata.labels)
     record = Service(
-        key=f"{namespace}/{name}", namespace=namespace, name=name, ports=_named(ports), metadata=pairs(labels)
+        key=f"{namespace}/{name}",
+        namespace=namespace,
+        name=_told_name(found.metadata) or name,
+        ports=_named(ports),
+        metadata=pairs(labels),
     )
     if spec.type == EXTERNAL_NAME:
         return KnownService(record, external=_external(record, spec.external_name or "", ports))
@@ -79,14 +93,14 @@ def members_of(found: SliceObject) -> Members | None:
         return None
     namespace, name = _identity(found.metadata)
     service = (namespace, _name(labels[SERVICE_NAME]))
-    ports = _ports(found.ports or ())
-    copies = _copies(found.metadata)
+    ports = ports_of(found.ports)
+    written = _written(found.metadata, ports)
     told = told_labels(labels)
     instances: dict[str, Instance] = {}
     skipped: list[tuple[str, str]] = []
     for number, endpoint in enumerate(found.endpoints or ()):
         try:
-            member = _member(endpoint, service, ports, told, copies)
+            member = written.member(endpoint, service) if written else _member(endpoint, service, ports, told)
         except ValueError as error:
             skipped.append((f"{slice_place(namespace, name)}[{number}]", str(error)))
         else:
@@ -128,18 +142,8 @@ def endpoint_text(address: str, ports: tuple[Port, ...]) -> str:
     return f"[{address}]:{ports[0].number}" if ":" in address else f"{address}:{ports[0].number}"
 
 
-def _member(
-    endpoint: Endpoint,
-    service: ServiceName,
-    ports: tuple[Port, ...],
-    labels: Mapping[str, str],
-    copies: Mapping[str, Copy] | None,
-) -> Instance:
-    if not endpoint.addresses:
-        raise ValueError("the endpoint has no address")
-    address = endpoint.addresses[0]
-    if copies is not None:
-        return _copy(endpoint, service, ports, copies)
+def _member(endpoint: Endpoint, service: ServiceName, ports: tuple[Port, ...], labels: Mapping[str, str]) -> Instance:
+    address = _address(endpoint)
     text = endpoint_text(address, ports)
     named = endpoint.target_ref.name if endpoint.target_ref else None
     return instance(
@@ -163,45 +167,75 @@ def _told(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "zone-hints", ",".join(zone.name for zone in endpoint.hints.for_zones)
 
 
-def _copy(endpoint: Endpoint, service: ServiceName, ports: tuple[Port, ...], copies: Mapping[str, Copy]) -> Instance:
-    """An endpoint that a hub wrote."""
-    address = endpoint.addresses[0]
-    if address not in copies:
-        raise ValueError(f"a hub wrote this slice, but its annotation {COPIES} does not know {address[:100]!r}")
-    copy = copies[address]
-    metadata, origin, zone = unmarked(copy.metadata)
-    text = endpoint_text(address, ports)
-    return instance(
-        key=f"{service[0]}/{service[1]}/{text}",
-        namespace=service[0],
-        name=service[1],
-        id=copy.id or text,
-        address=address,
-        ports=ports,
-        health=copy.health or health_of(endpoint.conditions),
-        weight=copy.weight,
-        zone=zone,
-        locality=Locality(az=endpoint.zone) if endpoint.zone else NOWHERE,
-        metadata=metadata,
-        origin=origin,
-    )
+class _Written(msgspec.Struct, frozen=True):
+    """A slice that a hub wrote."""
+
+    copies: Mapping[str, Copy]
+    common: Common
+    ports: tuple[Port, ...]
+
+    def member(self, endpoint: Endpoint, service: ServiceName) -> Instance:
+        """One of its endpoints."""
+        address = _address(endpoint)
+        if address not in self.copies:
+            raise ValueError(f"a hub wrote this slice, but its annotation {COPIES} does not know {address[:100]!r}")
+        copy = self.copies[address]
+        metadata, origin, zone = unmarked(copy.metadata)
+        text = endpoint_text(address, self.ports)
+        return instance(
+            key=f"{service[0]}/{service[1]}/{text}",
+            namespace=service[0],
+            name=self.common.service or service[1],
+            id=copy.id or text,
+            address=address,
+            ports=self.ports,
+            health=copy.health or health_of(endpoint.conditions),
+            weight=copy.weight,
+            zone=zone,
+            locality=Locality(az=endpoint.zone) if endpoint.zone else NOWHERE,
+            metadata=metadata,
+            origin=origin,
+            lease=self.common.lease,
+        )
 
 
-def _copies(meta: Meta) -> Mapping[str, Copy] | None:
-    """The copies that a hub's slice describes; None for a slice that no hub wrote."""
-    if (meta.labels or {}).get(MANAGED_BY) != OURS:
+def _written(meta: Meta, ports: tuple[Port, ...]) -> _Written | None:
+    """What a hub's slice says beside its endpoints; None for a slice that no hub wrote."""
+    annotations = meta.annotations or {}
+    if (meta.labels or {}).get(MANAGED_BY) != OURS and COPIES not in annotations:
         return None
     try:
-        return copies_in((meta.annotations or {}).get(COPIES, "{}"))
+        copies = copies_in(annotations.get(COPIES, "{}"))
     except ValueError as error:
         raise ValueError(f"annotation {COPIES}: {error}") from error
+    try:
+        common = common_in(annotations.get(COMMON, "{}"))
+    except ValueError as error:
+        raise ValueError(f"annotation {COMMON}: {error}") from error
+    if common.ports and len(common.ports) != len(ports):
+        raise ValueError(f"annotation {COMMON} names {len(common.ports)} ports, and the slice has {len(ports)}")
+    told = common.ports or tuple((port.name, port.protocol) for port in ports)
+    named = tuple(Port(name, port.number, protocol) for (name, protocol), port in zip(told, ports, strict=True))
+    return _Written(copies, common, named)
 
 
-def _ports(found: tuple[()] | list[SlicePort]) -> tuple[Port, ...]:
+def _told_name(meta: Meta) -> str:
+    """The name that a hub's Service says it has; empty for others."""
+    return (meta.annotations or {}).get(NAME, "") if CLUSTER in (meta.labels or {}) else ""
+
+
+def _address(endpoint: Endpoint) -> str:
+    if not endpoint.addresses:
+        raise ValueError("the endpoint has no address")
+    return endpoint.addresses[0]
+
+
+def ports_of(found: list[SlicePort] | None) -> tuple[Port, ...]:
+    """The ports of a slice in our words; one without a number is none."""
     return _named(
         tuple(
             Port(port.name or "", port.port, protocol_of(port.name, port.protocol, port.app_protocol))
-            for port in found
+            for port in found or ()
             if port.port is not None
         )
     )

@@ -5,17 +5,28 @@ from typing import TypeVar
 import msgspec
 
 
-class Meta(msgspec.Struct, frozen=True, rename="camel"):
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
+    """The object with which another one goes: Kubernetes' garbage collector sees to it."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+class Meta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`metadata` of an object."""
 
     name: str = ""
     namespace: str = ""
+    uid: str = ""
     resource_version: str = ""
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
 
 
-class ServicePort(msgspec.Struct, frozen=True, rename="camel"):
+class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A port of a Service: the number that its callers use, not the one that its endpoints listen on."""
 
     port: int
@@ -40,7 +51,7 @@ class ServiceObject(msgspec.Struct, frozen=True):
     spec: ServiceSpec | None = None
 
 
-class Conditions(msgspec.Struct, frozen=True):
+class Conditions(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an endpoint's pod says of itself; null is what the API's documentation says it means."""
 
     ready: bool | None = None
@@ -67,7 +78,7 @@ class TargetRef(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
+class Endpoint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One endpoint of a slice. Its addresses are interchangeable, so that the first is enough."""
 
     addresses: list[str]
@@ -79,7 +90,7 @@ class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
     hints: Hints | None = None
 
 
-class SlicePort(msgspec.Struct, frozen=True, rename="camel"):
+class SlicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A port of all endpoints of a slice; without a number it means all ports."""
 
     name: str | None = None
@@ -109,6 +120,29 @@ class Nameable(msgspec.Struct, frozen=True):
     """Any object."""
 
     metadata: Name
+
+
+class AnyObject(msgspec.Struct, frozen=True):
+    """Any object, with all that we know of metadata."""
+
+    metadata: Meta
+
+
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`spec` of a Lease."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class LeaseObject(msgspec.Struct, frozen=True):
+    """A `coordination.k8s.io/v1` Lease."""
+
+    metadata: Meta
+    spec: LeaseSpec = LeaseSpec()
 
 
 class ListMeta(msgspec.Struct, frozen=True, rename="camel"):

@@ -8,7 +8,10 @@ name: web                        tcp
 protocol: UDP, name: dns         udp
 """
 
+import re
 from typing import Final
+
+from pilot_plus.model import UNKNOWN_PROTOCOL
 
 _OURS: Final = {
     "kubernetes.io/h2c": "http2",
@@ -27,6 +30,9 @@ _IN_NAMES: Final = {
 }
 """Protocols that people put in front of a port's name: everybody's habit, first written down by Istio."""
 
+_THEIRS: Final = {"http2": "kubernetes.io/h2c"}
+_QUALIFIED: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
 
 def protocol_of(name: str | None, transport: str | None, app_protocol: str | None) -> str:
     """The protocol of a port, in our words."""
@@ -41,3 +47,12 @@ def _protocol_in(name: str) -> str:
         return "grpc-web"
     prefix = name.partition("-")[0]
     return prefix if prefix in _IN_NAMES else "tcp"
+
+
+def spoken_as(protocol: str) -> tuple[str, str | None]:
+    """Transport and appProtocol that say a protocol; what can't be said is said as TCP."""
+    if protocol in ("udp", "sctp"):
+        return protocol.upper(), None
+    if protocol == UNKNOWN_PROTOCOL or not _QUALIFIED.fullmatch(protocol):
+        return "TCP", None
+    return "TCP", _THEIRS.get(protocol, protocol)

@@ -1,8 +1,11 @@
 """What the configuration says of a Kubernetes registry."""
 
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+
+from registries.kubernetes.names import is_label, is_label_value
 
 Allowance = Literal["exec", "files", "insecure"]
 
@@ -25,13 +28,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What a kubeconfig may ask for only if this says so: `exec` (run a credential plugin), `files` (read files outside
     the kubeconfig's folder), `insecure` (an unverified certificate, or no TLS to a server that is not on loopback)."""
     page_size: int = 500
-    """Objects in a page of a list."""
+    """Objects in a page of a list at the most; large objects come in smaller pages."""
     service_account: str = SERVICE_ACCOUNT
     """In the cluster: the folder with `token` and `ca.crt`."""
     cluster: str = ""
     """Our cluster's name, which labels what is written here; needed for writing only."""
     multicluster: bool = True
     """Whether writing adds a `ServiceImport` where its definition is installed."""
+    locks: str = ""
+    """The namespace of the locks of hubs that write here; empty: the pod's own, else the first of `namespaces`, else
+    `default`."""
 
     def __post_init__(self) -> None:
         """Refuse what can't work, with the key's name."""
@@ -42,14 +48,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if len(set(self.namespaces)) != len(self.namespaces):
             raise ValueError("namespaces: one stands there twice")
         for namespace in self.namespaces:
-            if namespace != EVERY_NAMESPACE and not _is_label(namespace):
+            if namespace != EVERY_NAMESPACE and not is_label(namespace):
                 raise ValueError(f"namespaces: {namespace[:100]!r} is no name of a namespace")
         if not 1 <= self.page_size <= 10_000:
             raise ValueError(f"page_size: expected 1 to 10000, found {self.page_size}")
         if self.context and not self.kubeconfig:
             raise ValueError("context: it names a context of a kubeconfig: set kubeconfig too")
-        if self.cluster and not _is_label(self.cluster):
-            raise ValueError(f"cluster: {self.cluster[:100]!r} can't be the value of a label: use a-z, 0-9 and -")
+        if self.cluster and not is_label_value(self.cluster):
+            raise ValueError(f"cluster: {self.cluster[:100]!r} can't be the value of a label")
+        if self.locks and not is_label(self.locks):
+            raise ValueError(f"locks: {self.locks[:100]!r} is no name of a namespace")
 
     @property
     def label_selector(self) -> str:
@@ -58,9 +66,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return self.selector
         return ",".join(f"{name}={value}" for name, value in sorted(self.selector.items()))
 
+    @property
+    def lock_namespace(self) -> str:
+        """Where the locks are."""
+        if self.locks:
+            return self.locks
+        file = Path(self.service_account) / "namespace"
+        if not self.kubeconfig and file.is_file():
+            return file.read_text().strip()
+        return "default" if EVERY_NAMESPACE in self.namespaces else self.namespaces[0]
 
-def _is_label(text: str) -> bool:
-    """Whether it is a DNS label (RFC 1123), as names of namespaces are."""
-    inner = text.replace("-", "")
-    edges = text[:1] + text[-1:]
-    return 0 < len(text) <= 63 and inner.isascii() and inner.isalnum() and text == text.lower() and "-" not in edges
+    def sees(self, namespace: str) -> bool:
+        """Whether a namespace is read."""
+        return EVERY_NAMESPACE in self.namespaces or namespace in self.namespaces

@@ -7,13 +7,15 @@ from the same resourceVersion.
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import cycle
 from typing import Final
 
 from pilot_plus.model import Alive, Instance, Reset, Update
 from pilot_plus.ports import SourceLost
-from registries.kubernetes.change import SERVICES, SLICES, Change, apply
+from registries.kubernetes.change import Change, apply
 from registries.kubernetes.client import Client
 from registries.kubernetes.join import Join
+from registries.kubernetes.kinds import SERVICES, SLICES
 from registries.kubernetes.settings import EVERY_NAMESPACE, Settings
 from registries.kubernetes.tasks import beside, breathing
 from registries.kubernetes.watch import Stream, changes, pages, version_now
@@ -92,16 +94,17 @@ class KubernetesSource:
         """Ask now and then whether the API server still lives, for a silent watch doesn't tell.
 
         It also tells when history went back (a cluster restored from a backup): a watch from a resourceVersion that is
-        not there yet is accepted, and silent.
+        not there yet is accepted, and silent. Each kind is asked in turn, for each may have a history of its own.
         """
-        stream = self._streams[0]
         try:
-            while True:
+            for stream in cycle(self._streams[:2]):
                 await asyncio.sleep(PROBE_EVERY)
-                seen = versions[stream]
+                seen = [version for other, version in versions.items() if other.kind == stream.kind]
                 now = await version_now(self._client, stream, PROBE_SILENCE)
-                if _is_older(now, seen):
-                    raise SourceLost(f"{stream.path}: resourceVersion {now} is older than {seen}: history went back")
+                if newer := [version for version in seen if _is_older(now, version)]:
+                    raise SourceLost(
+                        f"{stream.path}: resourceVersion {now} is older than {newer[0]}: history went back"
+                    )
                 await heard.put(None)
         except SourceLost as lost:
             await heard.put(lost)

@@ -1,6 +1,6 @@
 """List, then watch: what happens to the objects of one kind in one scope, as the API server tells it.
 
-list       pages of 500 at one resourceVersion, RV
+list       pages at one resourceVersion, RV
 watch      every change after RV; each event, and each bookmark, moves RV on
 ... the server ends the watch in order (it does so now and then): watch again from RV
 ... 410, as a status or as an ERROR event, a broken connection, anything else: the watch is lost
@@ -13,16 +13,19 @@ from typing import Final
 import msgspec
 
 from pilot_plus.ports import SourceLost
-from registries.kubernetes.change import Change, Kind
+from registries.kubernetes.change import Change
 from registries.kubernetes.client import Client, Params
+from registries.kubernetes.kinds import Kind
 from registries.kubernetes.objects import Event, Nameable, Page, Status, read
 
 WATCH_SECONDS: Final = 290
 """How long a watch is asked to last; the server may end it sooner."""
 SHORTEST_WATCH: Final = 1.0
 """Seconds: a watch without an event that ends sooner is taken for a broken server, not for an orderly end."""
-BIG_PAGE: Final = 4 << 20
-"""Bytes of a page above which the next one is asked for with half as many objects."""
+FIRST_PAGE: Final = 50
+"""Objects in the first page, which tells how large they are."""
+PAGE_BYTES: Final = 2 << 20
+"""Bytes that further pages should have about: a page is decoded in one go."""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -35,8 +38,7 @@ class Stream(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """The URL's path."""
-        within = f"namespaces/{self.namespace}/" if self.namespace else ""
-        return f"{self.kind.group}/{within}{self.kind.name}"
+        return self.kind.path(self.namespace)
 
     @property
     def params(self) -> dict[str, str]:
@@ -50,7 +52,8 @@ async def pages(client: Client, stream: Stream, page_size: int) -> AsyncIterator
     Raises:
         SourceLost: a page is missing: what came before it is not all.
     """
-    params = {**stream.params, "limit": str(page_size)}
+    limit = min(FIRST_PAGE, page_size)
+    params = {**stream.params, "limit": str(limit)}
     while True:
         body = await client.get(stream.path, params)
         page = _page(stream, body)
@@ -60,9 +63,8 @@ async def pages(client: Client, stream: Stream, page_size: int) -> AsyncIterator
         )
         if not page.metadata.next_page:
             return
-        if len(body) > BIG_PAGE:
-            page_size = max(1, page_size // 2)
-        params = {**stream.params, "limit": str(page_size), "continue": page.metadata.next_page}
+        limit = max(1, min(page_size, limit * PAGE_BYTES // max(1, len(body))))
+        params = {**stream.params, "limit": str(limit), "continue": page.metadata.next_page}
 
 
 async def version_now(client: Client, stream: Stream, silence: float) -> str:

@@ -23,7 +23,8 @@ def fields_of(found: Object) -> Fields:
     """All fields that can have an owner."""
     body = {key: value for key, value in found.items() if key not in ("apiVersion", "kind", "metadata", "status")}
     meta = {key: value for key, value in found.get("metadata", {}).items() if key not in _IDENTITY}
-    return dict(_leaves({**body, "metadata": meta} if meta else body, ()))
+    whole = {**body, "metadata": meta} if meta else body
+    return dict(_leaves(whole, ())) if whole else {}
 
 
 def applied(live: Object | None, config: Object, manager: str, *, force: bool) -> Object:
@@ -48,8 +49,11 @@ def applied(live: Object | None, config: Object, manager: str, *, force: bool) -
         if other != me:
             owners[other] -= {path for _, path in conflicts}
     foreign = set().union(*(owned for other, owned in owners.items() if other != me))
-    for path in owners.get(me, set()) - want.keys() - foreign:
+    gone = owners.get(me, set()) - want.keys() - foreign
+    for path in gone:
         have.pop(path, None)
+    for item in {_item(path) for path in gone} - {_item(path) for path in want.keys() | foreign} - {()}:
+        have = {path: value for path, value in have.items() if path[: len(item)] != item}  # what was filled in, too
     have.update(want)
     merged = _rebuilt(base, have, config)
     owners[me] = set(want)
@@ -88,6 +92,12 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(inner, (*path, f"f:{key}"))
     else:
         yield path, value
+
+
+def _item(path: Path) -> Path:
+    """The item of a list in which a field is; empty where it is in none."""
+    number = next((number for number, step in enumerate(path) if step.startswith("k:")), -1)
+    return path[: number + 1]
 
 
 def _rebuilt(base: Object, fields: Fields, config: Object) -> Object:

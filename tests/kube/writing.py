@@ -107,11 +107,22 @@ class Writer:
         return self._written(target, self._filled(target, new), old)
 
     def _remove(self, key: Key) -> None:
+        gone = self._store.get(key)
         self._store.put(key, None)
+        if gone is not None:
+            self._collect(gone["metadata"]["uid"], key.namespace)
         if key.resource == "namespaces":
             for plural in {resource.plural for resource in resources(self._store) if resource.namespaced}:
                 for inner, _ in list(self._store.at(self._store.revision, plural, key.name)):
                     self._store.put(inner, None)
+
+    def _collect(self, uid: str, namespace: str) -> None:
+        """What the garbage collector does a moment later: remove what has lost its last owner."""
+        for resource in resources(self._store):
+            for key, found in list(self._store.at(self._store.revision, resource.plural, namespace)):
+                owners = [owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()]
+                if uid in owners and len(owners) == 1:
+                    self._remove(key)
 
     def _placed(self, target: Target, new: Object) -> Target:
         """The target with the names that the object says, which have to be those of the URL."""
