@@ -22,7 +22,7 @@ import msgspec
 
 from pilot_plus.model import NO_ORIGIN, UNKNOWN_PROTOCOL, Health, Instance
 from registries.consul import dubbo, extras
-from registries.consul.decode import TAGS
+from registries.consul.decode import OWN_SERVICE, TAGS
 from registries.consul.records import Weights
 from registries.layouts import mark
 from registries.layouts.dubbo_rules import split_name
@@ -36,6 +36,8 @@ REAPED_AFTER: Final = "1m"
 """The shortest that Consul allows; it looks only now and then."""
 FOR_EVER: Final = "87600h"
 _OURS: Final = extras.NAMES | {mark.ORIGIN, mark.ZONE}
+RESERVED: Final = frozenset((OWN_SERVICE, extras.LEASE_SERVICE))
+"""Services that no source of ours reads; and a copy named `consul` would stand among Consul's servers in its DNS."""
 _FITS: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -70,6 +72,10 @@ def encode(copy: Instance, lease: str = "") -> Registration:
         ValueError: Consul can't hold it, and why.
     """
     name, additions = _for_readers(copy)
+    if name.lower() in RESERVED:
+        raise ValueError(
+            f"{name!r} is a name of Consul's own here: the copy would answer for it, and not be read again"
+        )
     own = extras.put_in(copy, lease) | _mark(copy)
     if name != copy.name:
         own[extras.NAME] = copy.name

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from devservers import free_port
+from tests.pilot_plus.cli.calling import Called, Command
 
 PATIENCE = 30.0
 
@@ -21,17 +22,36 @@ class Hub:
     """One hub process, which can be killed and started again on the same journal."""
 
     def __init__(self, folder: Path, **sections: Any) -> None:
+        folder.mkdir(exist_ok=True)
         self.url = f"http://127.0.0.1:{free_port()}"
         self._file = folder / "hub.json"
         self._log = folder / "hub.log"
-        config = {
+        self._config: dict[str, Any] = {
             "cluster": "east",
             "journal": f"sqlite:///{folder}/hub.db",
             "listen": {"http": self.url.removeprefix("http://")},
-            **sections,
         }
-        self._file.write_text(json.dumps(config))
+        self.configure(**sections)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, **sections: Any) -> None:
+        """Write its file with other sections; a running hub reads it when it is told to (`reload`)."""
+        self._config |= sections
+        self._file.write_text(json.dumps(self._config))
+
+    def reload(self, **sections: Any) -> None:
+        self.configure(**sections)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        return self._log.read_text()
+
+    async def call(self, *words: str) -> Called:
+        """The command, beside this hub."""
+        return await Command(self.url)(*words)
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -81,9 +101,7 @@ class Hub:
                         answer = error
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise AssertionError(
-                f"not within {PATIENCE} s; at last {answer}\n{self._log.read_text()[-3000:]}"
-            ) from None
+            raise AssertionError(f"not within {PATIENCE} s; at last {answer}\n{self.said[-3000:]}") from None
 
     async def until_state(self, registry: str, state: str) -> Any:
         return await self.until(lambda: self.registry(registry), lambda one: one["state"] == state)

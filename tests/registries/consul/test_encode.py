@@ -169,6 +169,12 @@ def test_what_is_no_key_is_a_value_error(key: str):
         parts_of(key)
 
 
+@pytest.mark.parametrize("name", ["consul", "Consul", "pilot-plus-lease"])
+def test_nobody_takes_the_place_of_consuls_own_service(name: str):
+    with pytest.raises(ValueError, match="a name of Consul's own"):
+        encode(copy(name=name))
+
+
 _printable = st.text(st.characters(exclude_categories=("C", "Z")), max_size=12)
 _words = _printable.filter(bool)
 _ports = st.lists(
