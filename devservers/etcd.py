@@ -58,6 +58,14 @@ class Etcd(Server):
         found = self.call("/v3/kv/range", {"key": _base64(key)}).get("kvs")
         return base64.b64decode(found[0].get("value", "")).decode() if isinstance(found, list) else None
 
+    def keys(self, prefix: str) -> dict[str, int]:
+        """All keys with a prefix, and the revision at which each was created: a key that went and came has another."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        body = {"key": _base64(prefix), "range_end": _base64(end), "keys_only": True}
+        found = self.call("/v3/kv/range", body).get("kvs")
+        rows = found if isinstance(found, list) else []
+        return {base64.b64decode(row["key"]).decode(): int(row["create_revision"]) for row in rows}
+
     def delete(self, key: str, end: str | None = None) -> int:
         """Delete a key, or all keys from it up to `end`, and return the revision."""
         span = {"range_end": _base64(end)} if end else {}

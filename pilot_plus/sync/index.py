@@ -6,6 +6,8 @@
     forget                                                       when it is out of the registry again
 
 Without it a copy in a registry that strips metadata would look like an original, and another rule would copy it on.
+What does hold a mark is remembered by its key, for as long as this process lives: somebody may edit the mark away. The
+sink still proves that such a record is ours before it is touched.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from pilot_plus.model import Instance, Origin
-from pilot_plus.views.copies import Copy
+from pilot_plus.views.copies import RULE, Copy
 
 KIND: Final = "sync-written"
 
@@ -77,6 +79,8 @@ class Index:
         self._written: dict[str, Written] = {}
         self._by_key: dict[tuple[str, str], Written] = {}
         self._by_endpoint: dict[_Endpoint, Written] = {}
+        self._marked: dict[str, dict[str, tuple[str, Origin]]] = {}
+        """By target and key."""
 
     async def load(self) -> None:
         """Read what earlier runs wrote; what can't be read is nobody's.
@@ -92,8 +96,10 @@ class Index:
 
     def owner(self, registry: str, instance: Instance) -> tuple[str, Origin] | None:
         """Rule and origin of a record read from a registry; None if we did not write it, or it says so itself."""
-        written = self._find(registry, instance)
-        return (written.rule, written.origin) if written else None
+        if written := self._find(registry, instance):
+            return written.rule, written.origin
+        marked = self._marked.get(registry)
+        return marked.get(instance.key) if marked and not instance.meta(RULE) else None
 
     def is_written(self, registry: str, instance: Instance) -> bool:
         """Whether it is one of ours."""
@@ -123,6 +129,8 @@ class Index:
         Raises:
             OSError: the journal can't be written.
         """
+        done = list(done)
+        self._marked.setdefault(target, {}).update((key, copy.identity) for copy, key in done if copy.holds_mark)
         known = [
             msgspec.structs.replace(written, key=key)
             for copy, key in done
@@ -140,6 +148,9 @@ class Index:
         Raises:
             OSError: the journal can't be written.
         """
+        records, marked = list(records), self._marked.get(target, {})
+        for record in records:
+            marked.pop(record.key, None)
         await self._remove([one for record in records if (one := self._find(target, record))])
 
     async def retract(self, target: str, copies: Iterable[Copy]) -> None:
@@ -148,6 +159,9 @@ class Index:
         Raises:
             OSError: the journal can't be written.
         """
+        copies, marked = list(copies), self._marked.get(target, {})
+        for copy in copies:
+            marked.pop(copy.expected.key, None)
         names = (_written(target, copy).name for copy in copies)
         await self._remove([one for name in names if (one := self._written.get(name)) and not one.key])
 

@@ -5,7 +5,7 @@ import pytest
 
 from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.sync.index import KIND, Index
-from pilot_plus.views.copies import Copy
+from pilot_plus.views.copies import RULE, Copy
 from tests.pilot_plus.sync.hubs import Documents, native
 
 ORIGIN = Origin("east", "zk", "orders/a", ("east",))
@@ -74,6 +74,16 @@ async def test_a_copy_that_bears_its_mark_needs_no_index():
     index = Index(documents)
     await index.intend("consul", [msgspec.structs.replace(COPY, is_foreseen=True)])
     assert documents.kinds == {}
+
+
+async def test_a_copy_whose_mark_is_edited_away_is_known_by_its_key_until_it_is_gone():
+    index = Index(Documents())
+    marked = msgspec.structs.replace(COPY, is_foreseen=True)
+    await index.done("consul", [(marked, "k")])
+    assert index.owner("consul", reported("k", weight=1)) == ("r", ORIGIN)
+    assert index.owner("consul", reported("k", metadata=((RULE, "east/other"),))) is None  # it speaks for itself
+    await index.forget("consul", [reported("k")])
+    assert not index.is_written("consul", reported("k", weight=1))
 
 
 async def test_what_cannot_be_read_is_nobodys():

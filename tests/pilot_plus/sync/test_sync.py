@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pilot_plus.model import Health, Origin
+from pilot_plus.model import NO_ORIGIN, Health, Origin
 from pilot_plus.views.copies import RULE
 from tests.pilot_plus.sync.hubs import (
     Documents,
@@ -107,6 +107,23 @@ async def test_a_copy_that_somebody_edits_or_deletes_is_repaired():
         edited(registries["consul"], first, weight=1)
         registries["consul"].remove(second)
         await until(lambda: _weights(registries) == [100, 100])
+
+
+async def test_a_copy_whose_mark_somebody_edits_away_is_repaired_and_what_takes_its_place_is_left_alone():
+    registries = Registries(*ZONES)
+    registries["zk"].write(native("orders", "a"))
+    async with running(configured(ZONES, [ORDERS]), registries) as hub:
+        await until(lambda: registries.copies("consul"))
+        (key,) = registries.copies("consul")
+        before = registries.held("consul")[key]
+        edited(registries["consul"], key, weight=1, metadata=(), origin=NO_ORIGIN)
+        await until(lambda: registries.held("consul")[key] == before)
+        theirs = msgspec.structs.replace(native("orders", "a", "10.7.7.7", namespace="vm"), key=key)
+        registries["consul"].remove(key)
+        registries["consul"].write(theirs)  # one step for the hub: it never sees the place empty
+        await until_quiet(hub)
+        assert registries.held("consul")[key] == theirs
+        assert hub.status("r").refused_total == 1  # the sink says so; a full comparison shows it as a conflict
 
 
 async def test_a_foreign_record_in_the_place_of_a_copy_is_a_conflict_and_left_alone():
