@@ -1,14 +1,14 @@
 """Consul: services of its catalog with their health, by blocking queries.
 
 `watch` says what the source does, `sink` what is written and how its ownership is proved; `agent` is the only module
-that speaks HTTP; `decode` and `encode`, `truth`, `attention`, `checks` and `pace` are pure.
+that speaks HTTP; `decode`, `encode` and `preview`, `truth`, `attention`, `checks` and `pace` are pure.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from pilot_plus.model import Instance, Update
-from pilot_plus.ports import Result
+from pilot_plus.ports import Refused, Result
 from registries.consul.agent import Lines, open_lines
 from registries.consul.background import Background, background
 from registries.consul.locks import Locks
@@ -33,6 +33,10 @@ class Consul:
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole catalog, then every change. It never resumes."""
         return Watch(self._lines, self._control, self._tasks).updates()
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write."""
+        return self._writing.preview(instance)
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Register each with the agent."""

@@ -26,13 +26,13 @@ from registries.consul.background import for_each
 from registries.consul.batch import judged, registrations
 from registries.consul.decode import key_of, parts_of
 from registries.consul.encode import PREFIX, Registration, lease_service
+from registries.consul.preview import LEASE
 from registries.consul.records import Held, Member, Self
 from registries.consul.settings import WRITING
 
 MANY: Final = 32
 """From so many on it is cheaper to list all that is ours than to ask for each."""
 T = TypeVar("T")
-_LEASE: Final = f"{PREFIX}lease:"
 _REGISTER: Final = "/v1/agent/service/register"
 _REPLACING: Final = {"replace-existing-checks": "true"}
 
@@ -45,6 +45,11 @@ class AgentSink:
         self._member: Member | None = None
         self._leases: dict[float, str] = {}
         self._lease_of: dict[str, str] = {}
+
+    @property
+    def node(self) -> str:
+        """The node of our agent; empty as long as nothing was written."""
+        return self._member.node_name if self._member else ""
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:
         """Write each; a leased one's lease begins anew."""
@@ -107,7 +112,7 @@ class AgentSink:
 
     async def _begin(self, seconds: float) -> None:
         """See that our lease of so many seconds is there, and begin it anew."""
-        lease = self._leases.setdefault(seconds, _LEASE + uuid4().hex)
+        lease = self._leases.setdefault(seconds, LEASE + uuid4().hex)
         if not await self._renewed({lease}):
             return
         status, text = await self._agent.text("PUT", _REGISTER, lease_service(lease, seconds), _REPLACING)
@@ -129,7 +134,7 @@ class AgentSink:
         """Find the leases of copies that a former connection wrote; empty for durable ones."""
         for identity, held in (await self._held(list(ids))).items():
             lease = (held.meta or {}).get(extras.LEASE, "").partition(" ")[2]
-            if not lease or lease.startswith(_LEASE):  # and never the check of somebody else
+            if not lease or lease.startswith(LEASE):  # and never the check of somebody else
                 self._lease_of[identity] = lease
 
     async def _held(self, ids: Sequence[str]) -> dict[str, Held]:

@@ -11,6 +11,7 @@ from registries.consul.catalog_sink import NODE, CatalogSink
 from registries.consul.decode import parts_of
 from registries.consul.encode import PREFIX
 from registries.consul.locks import Locks
+from registries.consul.preview import preview_of
 
 T = TypeVar("T")
 Write = Callable[[Sequence[T]], Awaitable[Sequence[Result]]]
@@ -23,11 +24,19 @@ class Writing:
         self._at_agent = AgentSink(agent)
         self._in_catalog = CatalogSink(agent, locks)
         self._durable_in_catalog = agent.settings.write == "catalog"
+        self._protocol = agent.settings.protocol
+
+    def preview(self, copy: Instance) -> Instance | Refused:
+        """What will become of a write; see `pilot_plus.ports.Previewing`."""
+        try:
+            return preview_of(copy, NODE if self._is_for_catalog(copy) else self._at_agent.node, self._protocol)
+        except ValueError as error:
+            return Refused(str(error))
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:
         """Write each."""
         results: list[Result | None] = [None] * len(copies)
-        chosen = [self._durable_in_catalog and not copy.lease for copy in copies]
+        chosen = [self._is_for_catalog(copy) for copy in copies]
         await _part(copies, chosen, results, self._in_catalog.put)
         await _part(copies, [not there for there in chosen], results, self._at_agent.put)
         return _complete(results)
@@ -49,6 +58,9 @@ class Writing:
                 results[number] = Done(key)
         await _part(keys, [result is None for result in results], results, self._at_agent.renew)
         return _complete(results)
+
+    def _is_for_catalog(self, copy: Instance) -> bool:
+        return self._durable_in_catalog and not copy.lease
 
 
 async def _part(things: Sequence[T], chosen: Sequence[bool], results: list[Result | None], write: Write[T]) -> None:
