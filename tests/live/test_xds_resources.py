@@ -1,6 +1,7 @@
 """The resources of xDS in a real Envoy, read from files: what they say is what it does."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,15 @@ from devservers.envoy import Envoy
 from devservers.network import free_port
 from pilot_plus.catalog.admission import admission_of
 from pilot_plus.catalog.fold import Rules, fold
-from pilot_plus.model import Drop, Health, Port, Put
+from pilot_plus.model import Drop, Health, Port, Put, Role, Speaks
 from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.stock import Stock
+from pilot_plus.views.xds.tls import Anchors, anchors_of
+from pilot_plus.wire.folder import Folder
 from tests.live.xds_files import Files
-from tests.pilot_plus.views.world import World, copy
+from tests.pilot_plus.identity.company import Company
+from tests.pilot_plus.views.test_horizon import EVERYTHING
+from tests.pilot_plus.views.world import World, copy, edge
 
 pytestmark = pytest.mark.live
 
@@ -43,11 +48,11 @@ class Speaker(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def speaking(says: bytes, *, first: bool = False) -> AsyncIterator[int]:
+async def speaking(says: bytes, *, first: bool = False, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that answers requests for a web page, or one that speaks first; its port."""
     open_ones: set[asyncio.Transport] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Speaker(says, open_ones, first=first), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Speaker(says, open_ones, first=first), "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
         for one in open_ones:
@@ -84,14 +89,30 @@ def at(number: int, protocol: str = "http", name: str = "http") -> list[Port]:
     return [Port(name, number, protocol)]
 
 
-class Scene:
-    """A catalog that changes, and the files of an Envoy in the zone legacy."""
+def gateway(company: Company, folder: Path, zone: str, asked_for: list[str]) -> ssl.SSLContext:
+    """The TLS of an edge of a zone, which notes the server names that it is asked for."""
+    own = Folder(folder)
+    own.keep(company.held(Role.EDGE, "edge-1", zone))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.current / "chain.pem", own.current / "key.pem")
+    context.load_verify_locations(own.current / "bundle.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+    return context
 
-    def __init__(self, world: World, folder: Path, **fields: object) -> None:
+
+class Scene:
+    """A catalog that changes, and the files of an Envoy in a zone."""
+
+    def __init__(
+        self, world: World, folder: Path, zone: str = "legacy", anchors: Anchors | None = None, **fields: object
+    ) -> None:
         self.outbound = free_port()
-        viewer = world.viewer("legacy")
+        viewer = world.viewer(zone, Speaks.MESH)
         self._world, self._catalog = world, world.catalog
         self._stock = Stock(world.catalog, world.topology)
+        if anchors:
+            self._stock.believe(anchors)
         profile = {"kind": Kind.ENVOY, "viewer": viewer, "outbound": f"127.0.0.1:{self.outbound}", **fields}
         self.files = Files(folder, self._stock.of(Profile(**profile)))  # type: ignore[arg-type]
 
@@ -183,3 +204,37 @@ async def test_a_host_name_is_asked_for_and_an_empty_service_refuses_nothing(tmp
             assert await ask(scene.outbound, "mixed.legacy.mesh") == (200, b"outside")
             assert (await ask(scene.outbound, "gone.legacy.mesh"))[0] == 503
             assert envoy.stats("update_rejected") == dict.fromkeys(envoy.stats("update_rejected"), 0)
+
+
+async def test_an_edge_stands_for_what_is_not_reached_and_one_of_another_zone_does_not(tmp_path: Path):
+    company = await Company().open()
+    data = tmp_path / "data"
+    Folder(data).keep(company.held(Role.CLIENT, "web-7", "mesh"))
+    asked_for: list[str] = []
+    for folder in ("files", "again"):
+        (tmp_path / folder).mkdir()
+    for zone, expected in (("legacy", 200), ("vm", 503)):
+        tls = gateway(company, tmp_path / f"edge-{zone}", zone, asked_for)
+        async with speaking(b"through", tls=tls) as number:
+            theirs = edge("e", "legacy", address="127.0.0.1", ports=[Port("mesh", number, "tls")], carries="*/*")
+            world = World({"zk": [copy("a")]}, [theirs], exports=EVERYTHING)
+            anchors = anchors_of(company.authority.trust)
+            scene = Scene(world, tmp_path / ("files" if zone == "legacy" else "again"), "mesh", anchors, data=str(data))
+            with Envoy(scene.files.bootstrap) as envoy:
+                assert (await ask(scene.outbound, "orders.legacy.mesh"))[0] == expected
+                assert envoy.stats("update_rejected") == dict.fromkeys(envoy.stats("update_rejected"), 0)
+    assert set(asked_for) == {"http.orders.legacy.mesh"}
+
+
+async def test_the_next_priority_takes_over_at_once_when_all_of_the_first_die(tmp_path: Path):
+    registries = [
+        {"name": "zk", "kind": "memory", "zone": "legacy"},
+        {"name": "consul", "kind": "memory", "zone": "legacy"},
+    ]
+    async with speaking(b"later") as later:
+        dead = [copy(f"dead-{n}", address="127.0.0.1", ports=at(free_port())) for n in range(2)]
+        stale = copy("later", address="127.0.0.1", ports=at(later))
+        world = World({"zk": dead, "consul": [stale]}, lost=["consul"], registries=registries)
+        scene = Scene(world, tmp_path)
+        with Envoy(scene.files.bootstrap):
+            assert {await ask(scene.outbound, "orders.legacy.mesh") for _ in range(20)} == {(200, b"later")}
