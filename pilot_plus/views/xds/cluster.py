@@ -140,13 +140,16 @@ def grpc_dns_cluster(name: str, assignment: bytes, socket: bytes = b"") -> bytes
 
 
 def grpc_aggregate(name: str, clusters: tuple[str, ...]) -> bytes:
-    """A `Cluster` for gRPC that stands for others, each used only while those before it can't be."""
+    """A `Cluster` for gRPC that stands for others, each used only while those before it can't be.
+
+    Its policy is what each of them balances by: gRPC refuses the `CLUSTER_PROVIDED` that Envoy asks for.
+    """
     config = {
         "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
         "clusters": list(clusters),
     }
     kind = {"name": "envoy.clusters.aggregate", "typed_config": config}
-    return encoded(Cluster, {"name": name, "cluster_type": kind, "lb_policy": "CLUSTER_PROVIDED"})
+    return encoded(Cluster, {"name": name, "cluster_type": kind})
 
 
 def grpc_socket(domains: Domains, security: Security, service: str) -> bytes:
