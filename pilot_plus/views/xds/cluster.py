@@ -125,13 +125,13 @@ def _constant(family: Family, *, is_dns: bool) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def grpc_eds_cluster(name: str, domains: Domains, security: Security, service: str) -> bytes:
+def grpc_eds_cluster(name: str, domains: Domains, security: Security, service: str, sni: str) -> bytes:
     """A `Cluster` for gRPC, all of whose endpoints are spoken to in one way.
 
     Raises:
         ValueError: nobody can prove what they must.
     """
-    return text_field(1, name) + _GRPC_EDS + grpc_socket(domains, security, service)
+    return text_field(1, name) + _GRPC_EDS + grpc_socket(domains, security, service, sni)
 
 
 def grpc_dns_cluster(name: str, assignment: bytes, socket: bytes = b"") -> bytes:
@@ -152,7 +152,7 @@ def grpc_aggregate(name: str, clusters: tuple[str, ...]) -> bytes:
     return encoded(Cluster, {"name": name, "cluster_type": kind})
 
 
-def grpc_socket(domains: Domains, security: Security, service: str) -> bytes:
+def grpc_socket(domains: Domains, security: Security, service: str, sni: str) -> bytes:
     """How to speak to the endpoints of a cluster of gRPC, as it stands there.
 
     Raises:
@@ -160,7 +160,7 @@ def grpc_socket(domains: Domains, security: Security, service: str) -> bytes:
     """
     if security.proof is Proof.NONE:
         return b""
-    return encoded(Cluster, {"transport_socket": grpc_context(must_be(domains, security, service))})
+    return encoded(Cluster, {"transport_socket": grpc_context(must_be(domains, security, service), sni)})
 
 
 _GRPC_LIMIT: Final = {"circuit_breakers": {"thresholds": [{"max_requests": 1 << 30}]}}

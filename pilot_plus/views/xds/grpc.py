@@ -10,7 +10,8 @@ has several, an aggregate joins them, each used only while those before it can't
                  grpc.orders.shop.mesh/dns/0             an endpoint with a host name
 
 What it can't have: the weights of single endpoints (it heeds those of localities), a balance between endpoints that
-are spoken to in different ways, an SNI, retries by our policy (it makes its own where nothing was received).
+are spoken to in different ways, retries by our policy (it makes its own where nothing was received). The SNI that an
+edge needs is sent by gRPC's newer versions only; an older one has no way through edges.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,11 +44,11 @@ class Grpc:
         way = _ways(whole, facet).get(name) if facet else None
         match way:
             case Security() if type_ is Type.CLUSTER:
-                return grpc_eds_cluster(name, domains, way, _prover(vista, way))
+                return grpc_eds_cluster(name, domains, way, _prover(vista, way), whole)
             case Security() if type_ is Type.ENDPOINTS:
                 return vista.assignment(whole, name, lambda target: not target.is_named and target.security == way)
             case Target() if type_ is Type.CLUSTER:
-                socket = grpc_socket(domains, way.security, _prover(vista, way.security))
+                socket = grpc_socket(domains, way.security, _prover(vista, way.security), whole)
                 return grpc_dns_cluster(name, vista.assignment(whole, name, lambda target: target == way), socket)
             case tuple() if type_ is Type.CLUSTER:
                 return grpc_aggregate(name, way)

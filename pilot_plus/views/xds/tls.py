@@ -115,8 +115,11 @@ def downstream_context(*callers: dict[str, str], alpn: tuple[str, ...] = ()) -> 
     return {"name": _SOCKET, "typed_config": context}
 
 
-def grpc_context(matcher: dict[str, str]) -> dict[str, Any]:
-    """The transport socket of a gRPC client that dials, as JSON."""
+def grpc_context(matcher: dict[str, str], sni: str) -> dict[str, Any]:
+    """The transport socket of a gRPC client that dials, as JSON.
+
+    gRPC's cores since 1.77 or so send the SNI that they are told (gRFC A101); older ones send none.
+    """
     common = {
         "tls_certificate_provider_instance": {"instance_name": PROVIDER},
         "combined_validation_context": {
@@ -128,7 +131,7 @@ def grpc_context(matcher: dict[str, str]) -> dict[str, Any]:
     }
     return {
         "name": _SOCKET,
-        "typed_config": {"@type": f"{_TLS}.UpstreamTlsContext", "common_tls_context": common},
+        "typed_config": {"@type": f"{_TLS}.UpstreamTlsContext", "common_tls_context": common, "sni": sni},
     }
 
 

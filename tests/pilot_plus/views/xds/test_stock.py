@@ -254,6 +254,8 @@ def test_a_grpc_client_gets_a_cluster_for_each_way_to_speak_joined_by_an_aggrega
         cluster = read(supply, Type.CLUSTER, part)
         assert not cluster.transport_socket_matches
         assert cluster.HasField("transport_socket") == ("edge" in part)
+        if "edge" in part:
+            assert reading.context_of(cluster.transport_socket).sni == ORDERS
     dns = read(supply, Type.CLUSTER, parts[2])
     assert dns.type == dns.LOGICAL_DNS
     assert [one[1] for one in reading.endpoints_in(dns.load_assignment)] == ["api.example.com"]
