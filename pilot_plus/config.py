@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 import yaml
 
-from pilot_plus.model import whole_zone
+from pilot_plus.model import split_service, whole_zone
 from pilot_plus.quantities import Address, bytes_of, seconds_of
 
 
@@ -225,17 +225,27 @@ class History(Section, frozen=True):
 
 
 class Alias(Section, frozen=True):
-    """One service under several names: instances of each of `services` are instances of `name`."""
+    """One service under several names: what is called like one of `services` is an instance of `name`."""
 
     name: str
-    services: tuple[str, ...]
+    services: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
+class Conflicts(Section, frozen=True):
+    """Where several registries use one name. Both empty: their instances are those of one service."""
+
+    prefer: tuple[str, ...] = ()
+    """Registries or peers: the later ones only while no earlier one has a healthy instance."""
+    separate: tuple[str, ...] = ()
+    """Registries whose services carry a suffix, `NAME-REGISTRY`."""
 
 
 class Names(Section, frozen=True):
     """How names of several registries meet."""
 
     aliases: tuple[Alias, ...] = ()
-    conflicts: Literal["merge", "separate"] | dict[Literal["prefer"], tuple[str, ...]] = "merge"
+    conflicts: Literal["merge", "separate"] | Conflicts = "merge"
+    """`separate` alone: the first registry of each namespace keeps its names, the others' carry the suffix."""
 
 
 class Config(Section, frozen=True):
@@ -262,6 +272,23 @@ class Config(Section, frozen=True):
     def trust_domain(self) -> str:
         """The mesh's trust domain."""
         return self.mesh.trust_domain or f"{self.cluster}.example"
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """Registries in the order in which they are preferred; empty where they are all alike."""
+        return self.names.conflicts.prefer if isinstance(self.names.conflicts, Conflicts) else ()
+
+    @property
+    def separated(self) -> frozenset[str]:
+        """Registries whose services carry their name as a suffix."""
+        if isinstance(self.names.conflicts, Conflicts):
+            return frozenset(self.names.conflicts.separate)
+        if self.names.conflicts == "merge":
+            return frozenset()
+        first: dict[str, str] = {}
+        for registry in self.registries:
+            first.setdefault(self.namespace_of(registry), registry.name)
+        return frozenset(registry.name for registry in self.registries) - frozenset(first.values())
 
     def zone_of(self, registry: RegistrySection) -> str:
         """The whole name of a registry's zone."""
@@ -306,6 +333,7 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(str(error), tree)) from error
     check_references(config)
+    _check_names(config)
     _check_identity(config.identity)
     return config
 
@@ -461,6 +489,42 @@ def check_references(config: Config) -> None:
     for index, zone_section in enumerate(config.zones):
         for subnet in zone_section.subnets:
             _check_network(f"zones[{index}].subnets", subnet)
+
+
+def _check_names(config: Config) -> None:
+    registries = {registry.name for registry in config.registries}
+    for name in config.preferred:
+        known = registries | {peer.name for peer in config.peers}
+        _check_known("names.conflicts.prefer", name, known, "registries")
+    for name in config.separated:
+        _check_known("names.conflicts.separate", name, registries, "registries")
+    called: dict[str, str] = {}
+    for index, alias in enumerate(config.names.aliases):
+        for key, name in (("name", alias.name), *(("services", name) for name in alias.services)):
+            _check_service(f"names.aliases[{index}].{key}", name)
+            if called.setdefault(name, alias.name) != alias.name:
+                raise ConfigError(f"names.aliases[{index}].{key}: {name!r} is a name of {called[name]!r} already")
+    for index, registry in enumerate(config.registries):
+        for number, rename in enumerate(registry.rename):
+            _check_rename(f"registries[{index}].rename[{number}]", rename)
+
+
+def _check_service(place: str, name: str) -> None:
+    try:
+        namespace, _ = split_service(name)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
+    if "*" in name or namespace == "pilot-plus":
+        raise ConfigError(f"{place}: expected a service's whole name without `*`, not among the hub's own: {name!r}")
+
+
+def _check_rename(place: str, rename: Rename) -> None:
+    stars = rename.from_.count("*")
+    if not rename.from_ or not rename.to or rename.to.startswith("/") or rename.to.endswith("/"):
+        raise ConfigError(f"{place}: expected a pattern in `from`, and NAME or NAMESPACE/NAME in `to`")
+    for number in re.findall(r"\{(\d+)\}", rename.to):
+        if not 1 <= int(number) <= stars:
+            raise ConfigError(f"{place}.to: {{{number}}} stands for no `*`; {rename.from_!r} has {stars}")
 
 
 def _check_identity(identity: Identity) -> None:

@@ -62,8 +62,9 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         ingest = Ingest(holder, {**watched, roll.NAME: sessions})
         own = next((registry.name for registry in config.registries if registry.kind == OWN_KIND), None)
         opens = {name: source.open for name, source in watched.items()}
-        registrar = Registrar(opens, journal.documents, holder, own)
         admissions = {name: source.rules.admission for name, source in watched.items()}
+        shown_as = admissions[own].shown_as if own else "{}/{}".format
+        registrar = Registrar(opens, journal.documents, holder, own, shown_as=shown_as)
         carrying = Carrying()  # what the edges have acknowledged: the same value as long as nothing has changed
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
         desk = HubDesk(registrar, ingest, sync, admissions, own)

@@ -2,12 +2,14 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from sys import intern
 from typing import Final
 
 import msgspec
 
+from pilot_plus.catalog.naming import Naming, Step, naming_of
 from pilot_plus.config import Config, RegistrySection
 from pilot_plus.model import NO_ORIGIN, UNKNOWN_PROTOCOL, Instance, Origin, Port, Service, shared_ports
 from pilot_plus.quantities import Address, matches
@@ -33,7 +35,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ("*",)
     """Patterns of namespaces that records may bring."""
     protocol: str = ""
-    renames: tuple[tuple[str, str], ...] = ()
+    naming: Naming = Naming()
     cidrs: tuple[str, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     loopback_is_fine: bool = True
@@ -47,7 +49,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: it may not enter; the message is the reason.
         """
-        namespace, name = self._named(found.namespace, found.name)
+        namespace, name, native = self.named(found.namespace, found.name)
         self._check_address(found)
         return msgspec.structs.replace(
             found,
@@ -56,27 +58,69 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
             zone=found.zone or self.zone,
             origin=found.origin if found.origin != NO_ORIGIN else Origin(self.cluster, self.registry, found.key),
             ports=_spoken(found.ports, self.protocol) if self.protocol else found.ports,
+            native=native,
         )
 
     def service(self, found: Service) -> Service:
-        """The service record under its name here.
+        """The service record under its name here, and its further names.
 
         Raises:
             ValueError: it may not enter; the message is the reason.
         """
-        namespace, name = self._named(found.namespace, found.name)
-        return msgspec.structs.replace(found, namespace=namespace, name=name)
+        namespace, name, native = self.named(found.namespace, found.name)
+        aliases = tuple("/".join(self.named(found.namespace, alias)[:2]) for alias in found.aliases)
+        return msgspec.structs.replace(found, namespace=namespace, name=name, aliases=aliases, native=native)
 
-    def _named(self, namespace: str, name: str) -> tuple[str, str]:
+    def named(self, namespace: str, name: str) -> tuple[str, str, str]:
+        """Namespace and name in the catalog of a service that the registry calls so, and its native name if it differs.
+
+        Raises:
+            ValueError: its namespace is not granted, is reserved, or a rule makes no name of it.
+        """
         if not namespace:
             namespace = self.namespace
-        elif not any(matches(f"{pattern}/*", f"{namespace}/{name}") for pattern in self.namespaces):
+        elif not self._is_granted(namespace):
             raise ValueError(f"namespace {namespace!r} is not granted to registry {self.registry!r} (`namespaces`)")
-        if self.renames:
-            namespace, name = _renamed(self.renames, namespace, name)
-        if namespace == RESERVED_NAMESPACE and not self.writes_reserved:
+        here, called = self.naming.named(namespace, name)
+        if here != namespace and self.naming.lets_records_choose and not self._is_granted(here):
+            raise ValueError(f"`rename` makes {here!r} its namespace, which `namespaces` does not grant")
+        if here == RESERVED_NAMESPACE and not self.writes_reserved:
             raise ValueError(f"namespace {RESERVED_NAMESPACE!r} is reserved for edges")
-        return namespace, name
+        is_native = called == name and here == namespace
+        return here, called, "" if is_native else intern(f"{namespace}/{name}")
+
+    def shown_as(self, namespace: str, name: str) -> str:
+        """What the catalog calls a service of the registry; its native name where it may not enter."""
+        try:
+            return "/".join(self.named(namespace, name)[:2])
+        except ValueError:
+            return f"{namespace}/{name}"
+
+    def why_named(self, namespace: str, name: str) -> Iterator[Step]:
+        """What changes a native name on its way into the catalog."""
+        return self.naming.steps(self.registry, namespace, name)
+
+    def why_granted(self, namespace: str) -> str:
+        """What lets the registry's records into a namespace that they name."""
+        if namespace == self.namespace:
+            return f"{namespace} is the namespace of {self.registry}"
+        return f"{namespace} is granted to {self.registry} by `namespaces: [{', '.join(self.namespaces)}]`"
+
+    def why_accepted(self, address: str) -> str:
+        """What lets an address in."""
+        accepted = [f"`accept.cidrs: [{', '.join(self.cidrs)}]`"] if self.cidrs else []
+        if self.ports:
+            ranges = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.ports)
+            accepted.append(f"`accept.ports: [{ranges}]`")
+        if accepted:
+            return f"{' and '.join(accepted)} of {self.registry} let it in"
+        is_here = is_loopback(address)
+        return "loopback, where alone the hub listens" if is_here else "an address that nothing speaks against"
+
+    def _is_granted(self, namespace: str) -> bool:
+        return self.namespaces == ("*",) or any(
+            matches(f"{pattern}/*", f"{namespace}/x") for pattern in self.namespaces
+        )
 
     def _check_address(self, found: Instance) -> None:
         is_ordinary = not self.cidrs and _ORDINARY.fullmatch(found.address)
@@ -101,7 +145,7 @@ def admission_of(config: Config, registry: RegistrySection) -> Admission:
         namespace=config.namespace_of(registry),
         namespaces=registry.namespaces,
         protocol=registry.protocol,
-        renames=tuple((rename.from_, rename.to) for rename in registry.rename),
+        naming=naming_of(config, registry),
         cidrs=registry.accept.cidrs,
         ports=tuple(_port_range(text) for text in registry.accept.ports),
         loopback_is_fine=listens_only_on_loopback(listeners),
@@ -164,15 +208,3 @@ def _spoken(ports: tuple[Port, ...], protocol: str) -> tuple[Port, ...]:
             for port in ports
         )
     )
-
-
-@lru_cache(maxsize=65536)
-def _renamed(renames: tuple[tuple[str, str], ...], namespace: str, name: str) -> tuple[str, str]:
-    """The name that the first fitting rule gives; `{1}`, `{2}` in it are what the stars stand for."""
-    for pattern, to in renames:
-        if found := matches(pattern, f"{namespace}/{name}") or matches(pattern, name):
-            for index, star in enumerate(found.groups(), 1):
-                to = to.replace(f"{{{index}}}", star)  # noqa: PLW2901 - the same target, filled in step by step
-            head, slash, tail = to.partition("/")
-            return (head, tail) if slash else (namespace, to)
-    return namespace, name

@@ -100,6 +100,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     entries: Map[str, Entry] = Map()
     """By the service's whole name."""
     sources: Map[str, Source] = Map()
+    aliases: Map[str, tuple[str, ...]] = Map()
+    """Further names that registries give to services (whole names), and those services, sorted."""
 
     @property
     def revision(self) -> str:

@@ -189,7 +189,7 @@ class _Heard:
             )
         except ValueError as reason:
             self.changes[record.key] = None
-            self._skip(record.key, str(reason))
+            self._skip(record.key, f"{record.namespace or admission.namespace}/{record.name}: {reason}")
         else:
             self._skip(record.key, "")
 
@@ -298,12 +298,15 @@ def _indexed(catalog: Catalog, source: Source, changes: Mapping[str, Record | No
         instances_now, services_now = instances.finish(), services.finish()
     source = msgspec.structs.replace(source, instances=instances_now, services=services_now)
     number = catalog.number + 1
+    aliases = catalog.aliases
     with catalog.entries.mutate() as entries:
         for index, (service, change) in enumerate(touched.items()):
             change.finish(service, entries, number)
+            aliases = change.called(service, aliases)
             if index % PAUSE_EVERY == PAUSE_EVERY - 1:
                 yield
         entries_now = entries.finish()
+    catalog = catalog if aliases is catalog.aliases else msgspec.structs.replace(catalog, aliases=aliases)
     return Folded(_next(catalog, source, entries_now if touched else None), frozenset(touched))
 
 
@@ -313,15 +316,30 @@ class _Touched:
     def __init__(self, entry: Entry | None) -> None:
         self.instances: MapMutation[Place, Instance] = (entry.instances if entry else Map()).mutate()
         self.records: MapMutation[Place, Service] = (entry.records if entry else Map()).mutate()
+        self._before = self._after = entry.records if entry else Map()
 
     def finish(self, service: str, entries: MapMutation[str, Entry], number: int) -> None:
         """Put the entry back; without any record the service is gone."""
         instances, records = self.instances.finish(), self.records.finish()
+        self._after = records
         if not instances and not records:
             entries.pop(service, None)
             return
         namespace, _, name = service.partition("/")
         entries[service] = Entry(namespace=namespace, name=name, instances=instances, records=records, changed=number)
+
+    def called(self, service: str, aliases: Map[str, tuple[str, ...]]) -> Map[str, tuple[str, ...]]:
+        """The further names of all services, in step with what the records of this one say now."""
+        if self._before == self._after:
+            return aliases
+        given = {alias for record in self._after.values() for alias in record.aliases}
+        taken_back = {alias for record in self._before.values() for alias in record.aliases} - given
+        for alias in given:
+            aliases = aliases.set(alias, tuple(sorted({*aliases.get(alias, ()), service})))
+        for alias in taken_back:
+            left = tuple(other for other in aliases.get(alias, ()) if other != service)
+            aliases = aliases.set(alias, left) if left else aliases.delete(alias)
+        return aliases
 
 
 def _instances_of(touched: _Touched) -> MapMutation[Place, Instance]:

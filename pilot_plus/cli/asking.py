@@ -1,4 +1,4 @@
-"""Asking: `get`, `describe` and `explain`."""
+"""Asking: `get` and `describe`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -128,6 +128,7 @@ def _print_service(service: Mapping[str, Any]) -> None:
         (
             ("Service", f"{service['namespace']}/{service['name']}"),
             ("Host", service["host"]),
+            ("Also called", joined(service["aliases"]) if service["aliases"] else ""),
             ("Registries", joined(service["registries"])),
             ("Revision", service["revision"]),
         )
@@ -182,26 +183,3 @@ def _print_registry(registry: Mapping[str, Any]) -> None:
     if registry["skipped"]:
         title(f"Skipped ({registry['skipped']})")
         print_fields((f"  {record['place']}", record["reason"]) for record in registry["skipped_records"])
-
-
-@click.command()
-@click.argument("service")
-@click.option("--from", "from_", metavar="ZONE", help="Through the eyes of this zone; left out, in the catalog itself.")
-@click.option("--as", "as_", type=click.Choice(["plain", "mesh", "grpc"]), help="What the viewer speaks.")
-@with_form
-@with_server
-def explain(service: str, from_: str | None, as_: str | None, form: str | None, server: str, ca: str | None) -> None:
-    """Say for every record of SERVICE (NAMESPACE/NAME) who sees it, where, and why."""
-    path = path_of("services", *service_of(service), "explain")
-    answer = Client(server, ca).send("GET", path, query={"from": from_, "as": as_})
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-        return
-    eyes = f"from {answer['from']} as {answer['as']}" if answer["from"] else "in the catalog"
-    click.echo(f"{answer['namespace']}/{answer['name']} ({answer['host']}) {eyes}")
-    for condition in answer["conditions"]:
-        click.echo(f"{click.style(condition['type'], fg='yellow')}: {condition['message']}")
-    if answer["instances"]:
-        Table(columns.VERDICTS, form).print(answer["instances"])
-    else:
-        click.echo("it has no instance")

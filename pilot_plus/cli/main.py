@@ -23,7 +23,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "check": Listed("running", "Check a configuration file, and try every connection."),
     "get": Listed("asking", "List services, instances, registries, zones, edges or sync rules."),
     "describe": Listed("asking", "Show one service, registry, zone or edge with everything that is known of it."),
-    "explain": Listed("asking", "Say for every record of a service who sees it, where, and why."),
+    "explain": Listed("explaining", "Say for every record of a service which way it came, who sees it, and why."),
     "register": Listed("registering", "Register an instance."),
     "deregister": Listed("registering", "Deregister an instance."),
     "drain": Listed("registering", "Take an instance out of use, or back."),

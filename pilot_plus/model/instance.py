@@ -89,6 +89,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The layout that the record was read in; empty for a registry that has one of its own."""
     lease: float = 0.0
     """Seconds that the record lives unless it is renewed; 0 where it is durable or the registry does not say."""
+    native: str = ""
+    """What its registry calls the service, `namespace/name`, where the catalog calls it otherwise."""
 
     @property
     def service(self) -> str:
@@ -116,6 +118,7 @@ def instance(
     origin: Origin = NO_ORIGIN,
     layout: str = "",
     lease: float = 0.0,
+    native: str = "",
 ) -> Instance:
     """Make an instance from what an adapter has decoded, sharing names, ports and metadata that are equal.
 
@@ -138,6 +141,7 @@ def instance(
         origin=origin,
         layout=intern(layout),
         lease=lease,
+        native=intern(native) if native else "",
     )
 
 

@@ -19,7 +19,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[Port, ...] = ()
     metadata: Pairs = ()
     aliases: tuple[str, ...] = ()
-    """Further names that the registry itself gives to this service."""
+    """Further names that the registry itself gives to this service; whole names once they are in the catalog."""
+    native: str = ""
+    """What its registry calls it, `namespace/name`, where the catalog calls it otherwise."""
 
     @property
     def service(self) -> str:

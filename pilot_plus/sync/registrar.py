@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from pilot_plus.catalog import Holder
-from pilot_plus.model import Health, Instance
+from pilot_plus.model import Health, Instance, split_service
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
 from pilot_plus.sync.index import Documents
@@ -40,12 +40,17 @@ class Registrar:
         holder: Holder,
         own: str | None,
         clock: Callable[[], float] = monotonic,
+        shown_as: Callable[[str, str], str] = "{}/{}".format,
     ) -> None:
-        """`targets`: how to connect to each registry; `own`: the name of our own, if there is one."""
+        """`targets`: how to connect to each registry; `own`: the name of our own, if there is one.
+
+        `shown_as`: what the catalog calls a service, by the namespace and name that our own registry has.
+        """
         self._documents = documents
         self._holder = holder
         self._own = own
         self._clock = clock
+        self._shown_as = shown_as
         self._branches = {name: Branch(name, open_, self, keeps_itself=name == own) for name, open_ in targets.items()}
         self._held: dict[Name, Registration] = {}
         self._heard: dict[Name, float] = {}
@@ -128,7 +133,9 @@ class Registrar:
         if there is None:
             return Missing(f"{namespace}/{name}/{id} was not registered here")
         changed = msgspec.structs.replace(
-            there, health=health or there.health, weight=there.weight if weight is None else weight
+            held.instance if held else _as_registered(there),
+            health=health or there.health,
+            weight=there.weight if weight is None else weight,
         )
         _, outcome = await self.put(changed, held.registry if held else self._own, there.layout)
         return outcome
@@ -192,9 +199,20 @@ class Registrar:
         return there.key if there else self._branches[self._own].keys.get((namespace, name, id)) if self._own else None
 
     def _in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
-        entry = self._holder.current.entries.get(f"{namespace}/{name}")
-        found = entry.instances.items() if entry else ()
-        return next((one for place, one in found if place[0] == self._own and one.id == id), None)
+        """The instance in our own registry, by the name under which it was registered, or which the catalog shows."""
+        for service in (self._shown_as(namespace, name), f"{namespace}/{name}"):
+            entry = self._holder.current.entries.get(service)
+            found = entry.instances.items() if entry else ()
+            there = [one for place, one in found if place[0] == self._own and one.id == id]
+            if there:
+                return next((one for one in there if one.native == f"{namespace}/{name}"), there[0])
+        return None
+
+
+def _as_registered(one: Instance) -> Instance:
+    """The instance as its registry names it, where the catalog names it otherwise."""
+    namespace, name = split_service(one.native or one.service)
+    return msgspec.structs.replace(one, namespace=namespace, name=name, native="")
 
 
 def _document(name: Name) -> str:

@@ -16,12 +16,13 @@ from typing import Final
 import msgspec
 from immutables import Map
 
-from pilot_plus.catalog import Catalog, Place
+from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.model import Instance, Origin, pairs
 from pilot_plus.ports import Refused
 from pilot_plus.views.edges import EDGES, Edges
 from pilot_plus.views.endpoints import is_original
-from pilot_plus.views.horizon import Seen, look
+from pilot_plus.views.horizon import Seen, look, passed_over_by
+from pilot_plus.views.preference import PASSED_OVER
 from pilot_plus.views.rules import EDGE_ORIGIN, Rule, Target, is_leased, named
 from pilot_plus.views.sight import Hidden
 from pilot_plus.views.topology import Topology, has_labels, originates_in
@@ -97,6 +98,8 @@ def wanted(scene: Scene, target: Target, rule: Rule, service: str) -> Wanted:
     }
     if not chosen:
         return Wanted()
+    over = _passed_over(scene, target, entry) & chosen.keys()
+    passed = {place: chosen.pop(place) for place in over}
     if len(chosen) < len(entry.instances):
         entry = msgspec.structs.replace(entry, instances=Map(chosen))
     seen, ways = look(scene.catalog, scene.topology, scene.edges, target.viewer, entry)
@@ -106,6 +109,8 @@ def wanted(scene: Scene, target: Target, rule: Rule, service: str) -> Wanted:
     for place, instance in chosen.items():
         if isinstance(way := ways[place], Hidden):
             making.refuse(instance, f"no way: {way.why}")
+    for _, instance in sorted(passed.items()):
+        making.refuse(instance, PASSED_OVER)
     return making.wanted()
 
 
@@ -131,6 +136,15 @@ def _is_chosen(scene: Scene, target: Target, rule: Rule, place: Place, instance:
         and has_labels(instance, rule.labels)
         and not scene.is_written(registry, instance)
     )
+
+
+def _passed_over(scene: Scene, target: Target, entry: Entry) -> frozenset[Place]:
+    """What doesn't count in the eyes of the target's readers, by what is not our own writing."""
+    if not scene.topology.home.prefer:
+        return frozenset()
+    others = {place: one for place, one in entry.instances.items() if not scene.is_written(place[0], one)}
+    others_only = msgspec.structs.replace(entry, instances=Map(others))
+    return passed_over_by(scene.catalog, scene.topology, scene.edges, target.viewer, others_only)
 
 
 def _with_own_ids(seen: Iterable[Seen]) -> Iterator[Seen]:

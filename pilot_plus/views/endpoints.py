@@ -16,8 +16,10 @@ from typing import TypeAlias
 import msgspec
 
 from pilot_plus.catalog import Catalog, Entry, Place
+from pilot_plus.catalog.naming import aliases_of
 from pilot_plus.config import Config
 from pilot_plus.model import Instance
+from pilot_plus.views.preference import passed_over
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,12 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """The place of each registry in the configuration."""
     hold_for: Mapping[str, float] = {}
     """For how long each registry's guard holds (seconds)."""
+    prefer: tuple[str, ...] = ()
+    """Registries and peers in the order in which they are preferred; empty: all alike."""
+    aliases: Mapping[str, str] = {}
+    """Other names that the configuration gives to services, and the names that count."""
+    called: Mapping[str, tuple[str, ...]] = {}
+    """The same the other way round."""
 
 
 def home_of(config: Config) -> Home:
@@ -38,6 +46,9 @@ def home_of(config: Config) -> Home:
         domain=config.mesh.domain,
         order={registry.name: index for index, registry in enumerate(config.registries)},
         hold_for={registry.name: registry.guard.hold_for for registry in config.registries},
+        prefer=config.preferred,
+        aliases=aliases_of(config),
+        called={alias.name: alias.services for alias in config.names.aliases},
     )
 
 
@@ -57,13 +68,22 @@ _Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
 
 
 def endpoints_of(catalog: Catalog, entry: Entry, home: Home) -> list[Endpoint]:
-    """The endpoints of a service, in an order that stays."""
+    """The endpoints of a service that count now, in an order that stays."""
+    groups = grouped(entry)
+    if home.prefer:
+        over = passed_over(catalog, home.cluster, home.prefer, entry, groups)
+        groups = [places for places in groups if places[0] not in over]
+    found = [_endpoint_of(catalog, entry, home, places) for places in groups]
+    found.sort(key=lambda endpoint: (endpoint.instance.id, endpoint.place))
+    return found
+
+
+def grouped(entry: Entry) -> list[list[Place]]:
+    """The records of a service, those of one endpoint together."""
     groups: dict[_Identity, list[Place]] = {}
     for place, instance in entry.instances.items():
         groups.setdefault(_identity_of(instance), []).append(place)
-    found = [_endpoint_of(catalog, entry, home, places) for places in groups.values()]
-    found.sort(key=lambda endpoint: (endpoint.instance.id, endpoint.place))
-    return found
+    return list(groups.values())
 
 
 def _identity_of(instance: Instance) -> _Identity:

@@ -1,58 +1,144 @@
-"""Explain: for every record of a service, what becomes of it and why."""
+"""Explain: for every record of a service, the way that it came, what becomes of it, and why."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
 
 from pilot_plus.catalog import Catalog, Entry, Place
-from pilot_plus.model import Instance, Viewer, short_zone
+from pilot_plus.catalog.admission import Admission
+from pilot_plus.model import Instance, Viewer, short_zone, split_service
 from pilot_plus.views import shapes
 from pilot_plus.views.conditions import conditions
-from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of
+from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of, registries_of
 from pilot_plus.views.horizon import Verdict
 from pilot_plus.views.host import host_of
+from pilot_plus.views.names import further_names
+from pilot_plus.views.passage import passage
+from pilot_plus.views.preference import PASSED_OVER
+
+MOST_SKIPPED: Final = 50
+"""Skipped records that are shown with a service."""
 
 
-def verdicts(
-    catalog: Catalog, home: Home, entry: Entry, viewer: Viewer, found: Iterable[Verdict]
-) -> shapes.Explanation:
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What is explained from, at `now` (monotonic seconds)."""
+
+    catalog: Catalog
+    home: Home
+    admissions: Mapping[str, Admission]
+    """By registry; a peer's records need none."""
+    now: float
+
+
+def verdicts(ground: Ground, entry: Entry, viewer: Viewer, found: Iterable[Verdict]) -> shapes.Explanation:
     """In a viewer's eyes."""
-    return shapes.Explanation(
-        namespace=entry.namespace,
-        name=entry.name,
-        host=host_of(entry.namespace, entry.name, home.domain),
-        zone=short_zone(home.cluster, viewer.zone),
-        speaks=viewer.speaks,
-        conditions=conditions(catalog, entry),
-        instances=tuple(
-            _shape(catalog, home, one.place, one.instance, one.is_seen, one.addresses, one.why) for one in found
-        ),
-    )
+    explained = _explanation(ground, entry, (_in_eyes(ground, entry, one) for one in found))
+    zone = short_zone(ground.home.cluster, viewer.zone)
+    return msgspec.structs.replace(explained, zone=zone, speaks=viewer.speaks)
 
 
-def records(catalog: Catalog, home: Home, entry: Entry) -> shapes.Explanation:
-    """In the catalog itself, whoever looks: each record shows an endpoint, or is another record of one."""
+def records(ground: Ground, entry: Entry) -> shapes.Explanation:
+    """In the catalog itself, whoever looks: a record shows an endpoint, is another record of one, or is passed over."""
+    return _explanation(ground, entry, _in_catalog(ground, entry))
+
+
+def skipped_only(ground: Ground, service: str) -> shapes.Explanation | None:
+    """Of a service that nothing usable is known of: records that would perhaps be it; None if there are none either."""
+    namespace, name = split_service(service)
+    skipped = _skipped_like(ground.catalog, [service])
+    if not skipped:
+        return None
     return shapes.Explanation(
-        namespace=entry.namespace,
-        name=entry.name,
-        host=host_of(entry.namespace, entry.name, home.domain),
+        namespace=namespace,
+        name=name,
+        host=host_of(namespace, name, ground.home.domain),
         zone=None,
         speaks=None,
-        conditions=conditions(catalog, entry),
-        instances=tuple(
-            shape
-            for endpoint in endpoints_of(catalog, entry, home)
-            for shape in _records_of(catalog, home, entry, endpoint)
-        ),
+        conditions=(),
+        instances=(),
+        skipped=skipped,
     )
 
 
-def _records_of(catalog: Catalog, home: Home, entry: Entry, endpoint: Endpoint) -> Iterator[shapes.VerdictShape]:
-    registry, key = endpoint.place
-    for place in (endpoint.place, *endpoint.others):
-        instance = entry.instances[place]
-        addresses = tuple(f"{_bracketed(instance.address)}:{port.number}" for port in instance.ports)
-        state = _state_of(catalog, place)
-        why = state if place == endpoint.place else f"{state}; the same endpoint as {key} in {registry}, which shows it"
-        yield _shape(catalog, home, place, instance, True, addresses, why)
+def _explanation(ground: Ground, entry: Entry, found: Iterable[shapes.VerdictShape]) -> shapes.Explanation:
+    aliases = further_names(ground.home, entry)
+    natives = {one.native for one in (*entry.instances.values(), *entry.records.values()) if one.native}
+    return shapes.Explanation(
+        namespace=entry.namespace,
+        name=entry.name,
+        host=host_of(entry.namespace, entry.name, ground.home.domain),
+        zone=None,
+        speaks=None,
+        conditions=conditions(ground.catalog, entry),
+        instances=tuple(found),
+        aliases=aliases,
+        skipped=_skipped_like(ground.catalog, [entry.service, *natives, *aliases]),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ records
+
+
+def _in_catalog(ground: Ground, entry: Entry) -> Iterator[shapes.VerdictShape]:
+    left = set(entry.instances)
+    for endpoint in endpoints_of(ground.catalog, entry, ground.home):
+        for place in (endpoint.place, *endpoint.others):
+            left.discard(place)
+            yield _counted(ground, entry, endpoint, place)
+    for place in sorted(left):
+        why = f"{_state_of(ground.catalog, place)}; {PASSED_OVER}"
+        yield _shape(ground, entry, place, (), why, conflict=PASSED_OVER)
+
+
+def _counted(ground: Ground, entry: Entry, endpoint: Endpoint, place: Place) -> shapes.VerdictShape:
+    instance = entry.instances[place]
+    addresses = tuple(f"{_bracketed(instance.address)}:{port.number}" for port in instance.ports)
+    state = _state_of(ground.catalog, place)
+    if place == endpoint.place:
+        return _shape(ground, entry, place, addresses, state)
+    same = f"the same endpoint as {endpoint.place[1]} in {endpoint.place[0]}, which shows it"
+    return _shape(ground, entry, place, addresses, f"{state}; {same}", conflict=same)
+
+
+def _in_eyes(ground: Ground, entry: Entry, one: Verdict) -> shapes.VerdictShape:
+    shape = _shape(ground, entry, one.place, one.addresses, one.why)
+    horizon = shapes.StepShape(step="horizon", says=one.why)
+    return msgspec.structs.replace(shape, seen=one.is_seen, steps=(*shape.steps, horizon))
+
+
+def _shape(
+    ground: Ground, entry: Entry, place: Place, addresses: tuple[str, ...], why: str, conflict: str = ""
+) -> shapes.VerdictShape:
+    catalog, instance = ground.catalog, entry.instances[place]
+    return shapes.VerdictShape(
+        id=instance.id,
+        registry=place[0],
+        key=place[1],
+        layout=instance.layout,
+        zone=short_zone(ground.home.cluster, instance.zone),
+        health=instance.health,
+        origin=instance.origin,
+        stale=catalog.is_stale(place) or catalog.is_held(place),
+        seen=bool(addresses),
+        addresses=addresses,
+        why=why,
+        steps=tuple(_steps(ground, entry, place, instance, conflict)),
+    )
+
+
+def _steps(ground: Ground, entry: Entry, place: Place, instance: Instance, conflict: str) -> Iterator[shapes.StepShape]:
+    admission = ground.admissions.get(place[0])
+    yield from passage(ground.catalog, ground.home, admission, place, instance, ground.now)
+    registries = registries_of(entry)
+    if conflict or len(registries) > 1:
+        policy = f"prefer {', '.join(ground.home.prefer)}" if ground.home.prefer else "merge"
+        together = (
+            conflict or "it counts" if ground.home.prefer else conflict or "its instances are those of one service"
+        )
+        yield shapes.StepShape(step="conflict", says=f"in {', '.join(registries)}: {policy}; {together}")
 
 
 def _state_of(catalog: Catalog, place: Place) -> str:
@@ -66,28 +152,28 @@ def _state_of(catalog: Catalog, place: Place) -> str:
     return f"{source.name} holds it"
 
 
-def _shape(
-    catalog: Catalog,
-    home: Home,
-    place: Place,
-    instance: Instance,
-    is_seen: bool,
-    addresses: tuple[str, ...],
-    why: str,
-) -> shapes.VerdictShape:
-    return shapes.VerdictShape(
-        id=instance.id,
-        registry=place[0],
-        key=place[1],
-        layout=instance.layout,
-        zone=short_zone(home.cluster, instance.zone),
-        health=instance.health,
-        origin=instance.origin,
-        stale=catalog.is_stale(place) or catalog.is_held(place),
-        seen=is_seen,
-        addresses=addresses,
-        why=why,
+# ------------------------------------------------------------------------------------------------ skipped
+
+
+def _skipped_like(catalog: Catalog, services: Iterable[str]) -> tuple[shapes.SkippedRecord, ...]:
+    """Skipped records whose place or reason names one of the services, whole or without its namespace."""
+    names = {part for service in services for part in _said_as(service)}
+    said = re.compile("|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])" for name in sorted(names)))
+    found = (
+        shapes.SkippedRecord(registry=source.name, place=place, reason=reason)
+        for source in sorted(catalog.sources.values(), key=lambda source: source.name)
+        for place, reason in sorted(source.skipped.items())
+        if said.search(unquote(place)) or said.search(reason)
     )
+    return tuple(one for one, _ in zip(found, range(MOST_SKIPPED), strict=False))
+
+
+def _said_as(service: str) -> Iterator[str]:
+    """How a place may name a service: Dubbo's has interface, version and group apart."""
+    bare = service.partition("/")[2]
+    yield bare
+    if interface := bare.partition(":")[0]:
+        yield interface
 
 
 def _bracketed(address: str) -> str:

@@ -16,8 +16,9 @@ from immutables import Map
 from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.model import Health, Instance, Locality, Port, Viewer, shared_ports
 from pilot_plus.views.edges import Edge, Edges, Side
-from pilot_plus.views.endpoints import Endpoint, endpoints_of
+from pilot_plus.views.endpoints import Endpoint, endpoints_of, grouped
 from pilot_plus.views.host import host_of, sni_of
+from pilot_plus.views.preference import PASSED_OVER, passed_over
 from pilot_plus.views.sight import Direct, Hidden, Sight, Through, Way
 from pilot_plus.views.topology import Topology
 
@@ -83,21 +84,35 @@ def explain(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, 
     for endpoint in seen:
         for place in (endpoint.place, *endpoint.others) if endpoint.instance else endpoint.behind:
             shown.setdefault(place, []).append(endpoint)
+    over = passed_over_by(catalog, topology, edges, viewer, entry)
     places = sorted(entry.instances, key=lambda place: (entry.instances[place].id, place))
-    return tuple(_verdict(place, entry.instances[place], ways[place], shown.get(place, [])) for place in places)
+    return tuple(
+        _verdict(place, entry.instances[place], ways[place], shown.get(place, []), is_passed_over=place in over)
+        for place in places
+    )
 
 
 def look(
     catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, entry: Entry
 ) -> tuple[tuple[Seen, ...], Mapping[Place, Way]]:
     """The endpoints of an entry (the catalog's, or a part of it) that a viewer sees, and the way to each record."""
-    sight = Sight(topology, edges, viewer, entry.service)
-    ways = {place: sight.way(place[0], instance) for place, instance in entry.instances.items()}
+    ways = _ways(topology, edges, viewer, entry)
     endpoints = endpoints_of(catalog, _visible(entry, ways), topology.home)
     found = _Found(topology, edges, viewer, entry)
     for endpoint in endpoints:
         found.add(endpoint, ways[endpoint.place])
     return found.seen(), ways
+
+
+def passed_over_by(
+    catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, entry: Entry
+) -> frozenset[Place]:
+    """The records of an entry that a viewer could see, and doesn't, because another registry is preferred."""
+    home = topology.home
+    if not home.prefer:
+        return frozenset()
+    visible = _visible(entry, _ways(topology, edges, viewer, entry))
+    return passed_over(catalog, home.cluster, home.prefer, visible, grouped(visible))
 
 
 def priorities(topology: Topology, zone: str, *, is_stale: bool) -> tuple[bool, int]:
@@ -109,6 +124,11 @@ def priorities(topology: Topology, zone: str, *, is_stale: bool) -> tuple[bool, 
 
 
 # ------------------------------------------------------------------------------------------------ looking
+
+
+def _ways(topology: Topology, edges: Edges, viewer: Viewer, entry: Entry) -> Mapping[Place, Way]:
+    sight = Sight(topology, edges, viewer, entry.service)
+    return {place: sight.way(place[0], instance) for place, instance in entry.instances.items()}
 
 
 def _visible(entry: Entry, ways: Mapping[Place, Way]) -> Entry:
@@ -281,10 +301,12 @@ def _dialled(behind: Iterable[Behind], mesh_port: int | None, plain_ports: Mappi
     return shared_ports(tuple(Port(name, number, protocols[name]) for name, number in numbers.items() if number))
 
 
-def _verdict(place: Place, instance: Instance, way: Way, shown: list[Seen]) -> Verdict:
+def _verdict(place: Place, instance: Instance, way: Way, shown: list[Seen], *, is_passed_over: bool) -> Verdict:
     addresses = tuple(dict.fromkeys(f"{_bracketed(one.address)}:{port.number}" for one in shown for port in one.ports))
     why = way.why
-    if isinstance(way, Through) and not shown:
+    if is_passed_over:
+        why = f"{why}; {PASSED_OVER}"
+    elif isinstance(way, Through) and not shown:
         why = f"{why}, where none of its ports has a plain port yet"
     elif shown and shown[0].instance is not None and shown[0].place != place:
         why = f"{why}; the same endpoint as {shown[0].place[1]} in {shown[0].place[0]}"

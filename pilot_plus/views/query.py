@@ -15,6 +15,7 @@ from pilot_plus.views.edges import EDGES
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of, registries_of
 from pilot_plus.views.horizon import Seen
 from pilot_plus.views.host import host_of
+from pilot_plus.views.names import further_names
 from pilot_plus.views.overview import age, seconds_between
 
 BREATH: Final = 200
@@ -30,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     """Bare for a zone of our cluster, or whole."""
     q: str = ""
-    """A part of the name, in any case."""
+    """A part of one of its names, in any case."""
     health: Health | None = None
     """At least one endpoint is so."""
 
@@ -46,6 +47,7 @@ def service(catalog: Catalog, home: Home, entry: Entry, now: float) -> shapes.Se
         instances=tuple(
             _instance(catalog, home, entry, endpoint, now) for endpoint in endpoints_of(catalog, entry, home)
         ),
+        aliases=further_names(home, entry),
     )
 
 
@@ -64,6 +66,7 @@ def summary(catalog: Catalog, home: Home, entry: Entry) -> shapes.ServiceSummary
             passing=sum(endpoint.instance.health is Health.PASSING for endpoint in endpoints),
         ),
         conditions=conditions(catalog, entry),
+        aliases=further_names(home, entry),
     )
 
 
@@ -76,6 +79,7 @@ def seen_service(catalog: Catalog, home: Home, entry: Entry, seen: Sequence[Seen
         conditions=conditions(catalog, entry),
         registries=registries_of(entry),
         instances=tuple(_seen(catalog, home, entry, one, now) for one in seen),
+        aliases=further_names(home, entry),
     )
 
 
@@ -122,7 +126,7 @@ def is_wanted(catalog: Catalog, home: Home, entry: Entry, wanted: Wanted) -> boo
         return False
     if wanted.name and entry.name != wanted.name:
         return False
-    if wanted.q and wanted.q.casefold() not in entry.service.casefold():
+    if wanted.q and not _is_called(home, entry, wanted.q.casefold()):
         return False
     if wanted.registry and wanted.registry not in registries_of(entry):
         return False
@@ -130,6 +134,10 @@ def is_wanted(catalog: Catalog, home: Home, entry: Entry, wanted: Wanted) -> boo
         return True
     endpoints = endpoints_of(catalog, entry, home)
     return any(_is_wanted_endpoint(endpoint, home, wanted) for endpoint in endpoints)
+
+
+def _is_called(home: Home, entry: Entry, part: str) -> bool:
+    return part in entry.service.casefold() or any(part in name.casefold() for name in further_names(home, entry))
 
 
 def _is_wanted_endpoint(endpoint: Endpoint, home: Home, wanted: Wanted) -> bool:

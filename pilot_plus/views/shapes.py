@@ -37,6 +37,8 @@ class ServiceSummary(Shape, frozen=True, kw_only=True):
     zones: tuple[str, ...]
     instances: Counts
     conditions: tuple[Condition, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """What else it is called: whole names."""
 
 
 class ServiceList(Shape, frozen=True, kw_only=True):
@@ -85,6 +87,8 @@ class ServiceShape(Shape, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...]
     registries: tuple[str, ...]
     instances: tuple[InstanceShape, ...]
+    aliases: tuple[str, ...] = ()
+    """What else it is called: whole names."""
 
 
 class SeenInstance(InstanceShape, frozen=True, kw_only=True):
@@ -111,6 +115,15 @@ class SeenService(Shape, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...]
     registries: tuple[str, ...]
     instances: tuple[SeenInstance, ...]
+    aliases: tuple[str, ...] = ()
+    """What else it is called: whole names."""
+
+
+class StepShape(Shape, frozen=True, kw_only=True):
+    """A step on a record's way: `record`, `name`, `grant`, `accept`, `registry`, `guard`, `conflict` or `horizon`."""
+
+    step: str
+    says: str
 
 
 class VerdictShape(Shape, frozen=True, kw_only=True):
@@ -128,6 +141,21 @@ class VerdictShape(Shape, frozen=True, kw_only=True):
     addresses: tuple[str, ...]
     """`HOST:PORT`, where it is seen."""
     why: str
+    steps: tuple[StepShape, ...] = ()
+    """From the record in the registry to who looks."""
+
+
+class SkippedShape(Shape, frozen=True, kw_only=True):
+    """A record that can't be used."""
+
+    place: str
+    reason: str
+
+
+class SkippedRecord(SkippedShape, frozen=True, kw_only=True):
+    """A record that can't be used, and would perhaps be an instance of the service."""
+
+    registry: str
 
 
 class Explanation(Shape, frozen=True, kw_only=True):
@@ -140,6 +168,10 @@ class Explanation(Shape, frozen=True, kw_only=True):
     speaks: Speaks | None = msgspec.field(name="as")
     conditions: tuple[Condition, ...]
     instances: tuple[VerdictShape, ...]
+    aliases: tuple[str, ...] = ()
+    """What else the service is called."""
+    skipped: tuple[SkippedRecord, ...] = ()
+    """Records that the registries hold under this name, and that can't be used."""
 
 
 class ListedInstance(InstanceShape, frozen=True, kw_only=True):
@@ -196,13 +228,6 @@ class RegistryList(Shape, frozen=True, kw_only=True):
     """All registries."""
 
     registries: tuple[RegistryShape, ...]
-
-
-class SkippedShape(Shape, frozen=True, kw_only=True):
-    """A record that can't be used."""
-
-    place: str
-    reason: str
 
 
 class SkippedList(Shape, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """The context: what the handlers answer from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import msgspec
 
 from pilot_plus.catalog import Catalog, Entry, Holder, Source
+from pilot_plus.catalog.admission import admission_of
 from pilot_plus.config import Config
 from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
 from pilot_plus.servers.api.desk import Desk
@@ -13,6 +14,7 @@ from pilot_plus.servers.api.notary import Notary
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer
 from pilot_plus.views.edges import Carrying, Edges, edges_of
+from pilot_plus.views.names import meant_by
 from pilot_plus.views.topology import topology_of
 
 
@@ -39,6 +41,7 @@ class Context:
         self.clock = clock
         self.topology = topology_of(config)
         self.home = self.topology.home
+        self.admissions = {registry.name: admission_of(config, registry) for registry in config.registries}
         self.answers = Answers(self.home, clock)
         self.started = clock()
         self._carrying = carrying
@@ -75,15 +78,16 @@ class Context:
         return Answer(with_revision(revision, tail_of(shape)), status)
 
     def entry(self, namespace: str, name: str) -> Entry:
-        """A service.
+        """A service, by any of its names.
 
         Raises:
             Problem: 404.
         """
-        entry = self.catalog.entries.get(f"{namespace}/{name}")
-        if entry is None:
-            raise unknown_service(namespace, name)
-        return entry
+        catalog = self.catalog
+        meant = meant_by(catalog, self.home, f"{namespace}/{name}")
+        if len(meant) != 1:
+            raise unknown_service(namespace, name, meant)
+        return catalog.entries[meant[0]]
 
     def source(self, name: str) -> Source:
         """A registry.
@@ -98,6 +102,10 @@ class Context:
         return source
 
 
-def unknown_service(namespace: str, name: str) -> Problem:
-    """There is no such service."""
-    return Problem(404, f"no registry holds a service {f'{namespace}/{name}'[:200]!r}")
+def unknown_service(namespace: str, name: str, meant: Sequence[str] = ()) -> Problem:
+    """There is no such service, or the name is one of several."""
+    asked = f"{namespace}/{name}"[:200]
+    if meant:
+        several = ", ".join(meant[:10])
+        return Problem(404, f"{asked!r} is a further name of several services; ask for one of them: {several}"[:1000])
+    return Problem(404, f"no registry holds a service {asked!r}")

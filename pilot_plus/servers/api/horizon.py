@@ -1,5 +1,6 @@
 """The horizon over HTTP: `from` and `as`, and why something is seen or not."""
 
+import asyncio
 from typing import Final
 
 import msgspec
@@ -9,7 +10,7 @@ from pilot_plus.model import Speaks, Viewer
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
-from pilot_plus.views import explain, horizon, query, shapes
+from pilot_plus.views import explain, horizon, names, query, shapes
 from pilot_plus.views.edges import Edges
 from pilot_plus.views.topology import Topology
 
@@ -66,22 +67,42 @@ def seen_service(context: Context, view: View, entry: Entry) -> Answer:
 
 
 async def explained(context: Context, ask: Ask) -> Answer:
-    """Why each record of a service is seen or not."""
-    view = view_of(context, ask)
+    """For each record of a service where it lies, what became of it, and why; also for what can't be used."""
+    view, catalog = view_of(context, ask), context.catalog
+    asked = f"{ask.names['namespace']}/{ask.names['name']}"
+    ground = explain.Ground(catalog=catalog, home=context.home, admissions=context.admissions, now=context.clock())
+    meant = names.meant_by(catalog, context.home, asked)
+    if not meant:
+        found = explain.skipped_only(ground, asked)
+        if found is None:
+            raise await _nobodys(catalog, asked)
+        return context.said(found, catalog=catalog)
     entry = context.entry(ask.names["namespace"], ask.names["name"])
     if view is None:
-        return context.said(explain.records(context.catalog, context.home, entry))
-    verdicts = horizon.explain(view.catalog, view.topology, view.edges, view.viewer, entry.service)
-    return context.said(
-        explain.verdicts(view.catalog, context.home, entry, view.viewer, verdicts), catalog=view.catalog
-    )
+        return context.said(explain.records(ground, entry), catalog=catalog)
+    verdicts = horizon.explain(catalog, view.topology, view.edges, view.viewer, entry.service)
+    return context.said(explain.verdicts(ground, entry, view.viewer, verdicts), catalog=catalog)
+
+
+async def _nobodys(catalog: Catalog, asked: str) -> Problem:
+    """No record has such a name: what may have been meant, and which registries have not said all yet."""
+    like: tuple[str, ...] = ()
+    for found in names.nearest(catalog, asked):
+        like = found or ()
+        await asyncio.sleep(0)
+    says = f"no registry holds a record of {asked[:200]!r}"
+    if like:
+        says += f"; the nearest names are {', '.join(like)}"
+    if unheard := sorted(source.name for source in catalog.sources.values() if source.is_stale):
+        says += f"; not in step now, so it may hold one: {', '.join(unheard)}"
+    return Problem(404, says[:2000])
 
 
 ROUTES: Final = (
     Route(
         method="GET",
         path="/api/v1/services/{namespace}/{name}/explain",
-        about="For every record of a service: seen from a zone or not, at which address, and why.",
+        about="For every record of a service: its way from the registry, seen from a zone or not, where, and why.",
         handler=explained,
         query=VIEW,
         gives=shapes.Explanation,

@@ -108,7 +108,10 @@ async def service(context: Context, ask: Ask) -> Answer:
     namespace, name = ask.names["namespace"], ask.names["name"]
     if view := view_of(context, ask):
         return seen_service(context, view, context.entry(namespace, name))
-    tail = context.answers.service(catalog, f"{namespace}/{name}")
+    answers = context.answers
+    tail = answers.service(catalog, f"{namespace}/{name}")
+    if tail is None:
+        tail = answers.service(catalog, context.entry(namespace, name).service)
     if tail is None:
         raise unknown_service(namespace, name)
     return Answer(with_revision(catalog.revision, tail))

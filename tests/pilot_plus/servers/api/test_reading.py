@@ -33,6 +33,7 @@ async def test_services_are_listed_as_the_contract_says(hub):
         "zones": ["legacy"],
         "instances": {"total": 2, "passing": 1},
         "conditions": [],
+        "aliases": [],
     }
 
 
