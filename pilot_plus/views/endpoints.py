@@ -2,8 +2,8 @@
 
 Records of one service with equal address and port are one endpoint. It is shown by the record that can be trusted
 most: one of a source that is in step before a stale or held one, an original before a copy, and then in the order in
-which the configuration names the registries. Clusters need not share a network, so addresses of different clusters
-are never the same.
+which registries are preferred, and in which the configuration names them. Clusters need not share a network, so
+addresses of different clusters are never the same.
 
     zk      10.1.0.7:20880   stale       ─┐
     consul  10.1.0.7:20880   copy of zk  ─┴─▶ one endpoint, shown by consul's record, recorded in consul and zk
@@ -19,7 +19,7 @@ from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.catalog.naming import aliases_of
 from pilot_plus.config import Config
 from pilot_plus.model import Instance
-from pilot_plus.views.preference import passed_over
+from pilot_plus.views.preference import passed_over, place_in
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,9 @@ def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]
     return Endpoint(first, entry.instances[first], is_stale, is_held, tuple(places[1:]))
 
 
-def _distrust(catalog: Catalog, home: Home, place: Place, instance: Instance) -> tuple[bool, bool, bool, int, Place]:
+def _distrust(
+    catalog: Catalog, home: Home, place: Place, instance: Instance
+) -> tuple[bool, bool, bool, int, int, Place]:
     """What makes a record worse than another of the same endpoint."""
     registry = place[0]
     is_stale = catalog.is_stale(place)
@@ -108,6 +110,7 @@ def _distrust(catalog: Catalog, home: Home, place: Place, instance: Instance) ->
         is_stale or catalog.is_held(place),
         is_stale,
         not is_original(home, registry, instance),
+        place_in(home.prefer, registry),
         home.order.get(registry, len(home.order)),
         place,
     )

@@ -45,10 +45,11 @@ def passed_over(
 def _rank(cluster: str, prefer: Sequence[str], place: Place, instance: Instance) -> int:
     origin = instance.origin
     truth = origin.registry if origin.cluster == cluster else origin.cluster
-    return max(_place_in(prefer, place[0]), _place_in(prefer, truth))
+    return max(place_in(prefer, place[0]), place_in(prefer, truth))
 
 
-def _place_in(prefer: Sequence[str], registry: str) -> int:
+def place_in(prefer: Sequence[str], registry: str) -> int:
+    """Where a registry stands in the order; behind all that it names if it doesn't name it."""
     return prefer.index(registry) if registry in prefer else len(prefer)
 
 
