@@ -1,5 +1,7 @@
 """Names over HTTP: a service under any of its names, and the way of each record from its registry on."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -37,7 +39,7 @@ def hub() -> Hub:
     return hub
 
 
-def steps(verdict: dict) -> dict[str, str]:
+def steps(verdict: dict[str, Any]) -> dict[str, str]:
     return {step["step"]: step["says"] for step in verdict["steps"]}
 
 
