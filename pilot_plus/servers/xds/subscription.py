@@ -1,0 +1,385 @@
+"""A subscription: what one client wants of one type, holds, was sent and has rejected. Pure, for both forms of xDS.
+
+    request         names are wanted, or not any more; what the client holds already is noted
+    touch           the supply says that something may have changed
+    next            the difference between what is wanted and what is held, as far as it may be sent now
+    answer          the one response that was out is accepted or rejected
+
+There is never more than one response out: what changes meanwhile is looked at when it is answered, so a slow client
+gets the newest and nothing in between.
+
+A rejected response of several resources is sent again in parts until the guilty one is alone: `a b c d` → `a b`
+accepted, `c d` rejected → `c` rejected, `d` accepted. The guilty one is not sent again before it changes.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import msgspec
+
+from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
+from pilot_plus.views.xds.resource import Resource, Type
+from pilot_plus.views.xds.supply import Supply
+
+WHOLE: Final = frozenset({Type.CLUSTER, Type.LISTENER})
+"""Types of which each response holds everything, in the form of the state of the world; and which one may ask for
+without naming anything."""
+MOST: Final = 2000
+MOST_BYTES: Final = 2 << 20
+"""How much a response holds where it may be divided: clients of gRPC take 4 MiB unless told otherwise."""
+
+
+class Form(Enum):
+    """The two forms of xDS."""
+
+    STATE = "state"
+    DELTA = "delta"
+
+
+class Follows(Protocol):
+    """Who must hear which resources a subscription follows."""
+
+    def follow(self, type_: Type, names: Iterable[str]) -> None:
+        """More of them."""
+        ...
+
+    def unfollow(self, type_: Type, names: Iterable[str]) -> None:
+        """Fewer of them."""
+        ...
+
+    def follow_all(self, type_: Type, *, yes: bool) -> None:
+        """All of a type, or no longer all."""
+        ...
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A response to be sent: what is new in it."""
+
+    resources: tuple[Resource, ...]
+    removed: tuple[str, ...] = ()
+    state: tuple[Resource, ...] = ()
+    """In the form of the state of the world: all that it holds."""
+    version: str = ""
+    """In that form, of the client's state after it."""
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A version that a client has rejected, why, and when (monotonic seconds)."""
+
+    version: str
+    reason: str
+    since: float
+
+
+class Subscription:
+    """One client's subscription to one type."""
+
+    def __init__(self, type_: Type, form: Form, follows: Follows) -> None:
+        self.type = type_
+        self.names: set[str] = set()
+        """Wanted by name."""
+        self.is_wildcard = False
+        """Everything is wanted."""
+        self.held: dict[str, Resource] = {}
+        """What the client has accepted. The body is empty where all that is known is a version that it named."""
+        self.rejected: dict[str, Rejection] = {}
+        self.last_rejection: Rejection | None = None
+        self.sent: Sent | None = None
+        """What is out, and not answered yet."""
+        self.sent_at = 0.0
+        self.changed_at = 0.0
+        """When the client last accepted something."""
+        self.nonce = ""
+        self._form = form
+        self._follows = follows
+        self._has_begun = False
+        self._is_legacy = False
+        """Everything is wanted because nothing was named in the first request."""
+        self._is_blind = False
+        """The client came with a state that is not known here."""
+        self._must_answer = False
+        self._asked: set[str] = set()
+        """Names to be answered for, whether or not anything is new."""
+        self._touched: set[str] = set()
+        self._compares_all = False
+        self._gone: set[str] = set()
+        """Held, and not there any more: goes last."""
+        self._absent: set[str] = set()
+        """Wanted, not there, and the client knows."""
+        self._suspects: deque[tuple[str, ...]] = deque()
+        """Names that were in a rejected response, in the parts in which they are tried again."""
+
+    def __repr__(self) -> str:
+        """Say where it stands."""
+        out = f", {len(self.sent.resources)} out" if self.sent else ""
+        return f"<Subscription {self.type.name}: {len(self.held)} held, {len(self.rejected)} rejected{out}>"
+
+    # ---------------------------------------------------------------------------------------- what the client says
+
+    def request_delta(self, request: DeltaRequest) -> None:
+        """Take in what is wanted, in the delta form."""
+        is_first, self._has_begun = not self._has_begun, True
+        if is_first:
+            self.held.update({name: Resource(name, version, b"") for name, version in request.versions.items()})
+        if "*" in request.subscribe or (is_first and not request.subscribe and self.type in WHOLE):
+            self._want_all(yes=True)
+            self._must_answer = not request.versions
+        for name in request.subscribe - {"*"}:
+            if is_first and name in self.held:
+                self._touched.add(name)
+            else:
+                self._ask_again(name)
+        self._want(request.subscribe - {"*"})
+        self._unwant(request.unsubscribe - {"*"})
+        if "*" in request.unsubscribe:
+            self._want_all(yes=False)
+        if is_first and not self.is_wildcard:
+            self.held = {name: one for name, one in self.held.items() if name in self.names}
+
+    def request_state(self, request: StateRequest, supply: Supply, *, is_answer: bool) -> None:
+        """Take in all that is wanted, in the form of the state of the world. `is_answer`: it answered a response."""
+        is_first, self._has_begun = not self._has_begun, True
+        names = request.names - {"*"}
+        self._is_legacy = not request.names and self.type in WHOLE and (is_first or self._is_legacy)
+        added, removed = names - self.names, self.names - names
+        wants_all = self._is_legacy or "*" in request.names
+        if wants_all != self.is_wildcard:
+            self._want_all(yes=wants_all)
+            self._must_answer = wants_all
+        self._unwant(removed)
+        self._want(added)
+        self._asked |= added
+        if is_first:
+            self._begin_state(request.version, supply)
+        elif not (added or removed or is_answer or self.sent or request.error is not None):
+            self._asked |= self.names  # it asks again for what it has: to warm something anew
+            self._must_answer = self.is_wildcard
+
+    def answer(self, nonce: str, error: str | None, now: float) -> bool:
+        """Take an answer to a response: accepted, or rejected with an error; whether it is one to what is out."""
+        sent = self.sent
+        if sent is None or nonce != self.nonce:
+            return False
+        self.sent = None
+        for name in sent.removed:
+            self.held.pop(name, None)
+            if name in self.names:
+                self._absent.add(name)
+        if error is None:
+            self._accept(sent.resources, now)
+        else:
+            self._reject(sent, error, now)
+        return True
+
+    def _begin_state(self, version: str, supply: Supply) -> None:
+        """A client that comes back says the version of all that it holds: the same as ours, or unknown."""
+        current = {name: one for name in self._wanted(supply) if (one := supply.get(self.type, name))}
+        if version and version == self._version(current):
+            self.held = current
+            self._asked.clear()
+            self._must_answer = self._compares_all = False
+            return
+        self._is_blind = bool(version)
+        self._must_answer = self.type in WHOLE
+
+    def _want(self, names: AbstractSet[str]) -> None:
+        self.names |= names
+        self._follows.follow(self.type, names)
+
+    def _unwant(self, names: AbstractSet[str]) -> None:
+        names = names & self.names
+        self.names -= names
+        self._follows.unfollow(self.type, names)
+        for name in names:
+            self._absent.discard(name)
+            self._asked.discard(name)
+            if self.is_wildcard:
+                self._ask_again(name)  # it may still be wanted with all the others: say so
+            else:
+                self._let_go(name)
+
+    def _want_all(self, *, yes: bool) -> None:
+        self.is_wildcard = yes
+        self._follows.follow_all(self.type, yes=yes)
+        self._compares_all = yes
+        if not yes:
+            for name in [name for name in self.held if name not in self.names]:
+                self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        self.held.pop(name, None)
+        self.rejected.pop(name, None)
+        self._touched.discard(name)
+        self._gone.discard(name)
+
+    def _ask_again(self, name: str) -> None:
+        self._asked.add(name)
+        self._absent.discard(name)
+        self.rejected.pop(name, None)
+
+    def _accept(self, resources: Sequence[Resource], now: float) -> None:
+        self.changed_at = now
+        for one in resources:
+            self.rejected.pop(one.name, None)
+            self._absent.discard(one.name)
+            if one.name in self.names or self.is_wildcard:
+                self.held[one.name] = one
+
+    def _reject(self, sent: Sent, error: str, now: float) -> None:
+        news = sent.resources
+        self.last_rejection = Rejection(", ".join(f"{one.name} {one.version}" for one in news[:10]), error, now)
+        guilty = [one for one in news if one.name in error]
+        if self._is_blind and not self.held:
+            # What it holds is not known, so nothing may be left out to find the guilty. Both Envoy and gRPC take what
+            # is right of a state and keep what they had of the rest.
+            guilty = guilty or list(news)
+            self._accept([one for one in news if one not in guilty], now)
+        elif len(news) > 1:
+            rest = [one for one in news if one not in guilty]
+            parts = [rest, *([one] for one in guilty)] if guilty and rest else _halves(news)
+            self._suspects.extendleft(reversed([tuple(one.name for one in part) for part in parts]))
+            return
+        for one in guilty or news:
+            self.rejected[one.name] = Rejection(one.version, error, now)
+
+    # ---------------------------------------------------------------------------------------- what the hub says
+
+    def touch(self, names: Iterable[str] | None) -> None:
+        """These may have changed; None: anything may have."""
+        if names is None:
+            self._compares_all = True
+        else:
+            self._touched.update(names)
+
+    def repeat(self, names: Iterable[str]) -> None:
+        """Send these again though they haven't changed, as far as they are wanted, now or as soon as they are."""
+        self._asked.update(names)
+
+    def has_news(self) -> bool:
+        """Whether `next` may have anything to say."""
+        return bool(self._asked or self._touched or self._compares_all or self._suspects or self._must_answer)
+
+    def has_gone(self) -> bool:
+        """Whether `next_removal` may have anything to say."""
+        return bool(self._gone)
+
+    def next(self, supply: Supply, *, only_asked: bool) -> Sent | None:
+        """What is to be sent now, if nothing is out; `only_asked`: what has merely changed must wait."""
+        if self.sent is not None:
+            return None
+        while self._suspects:
+            names = self._suspects.popleft()
+            self._touched.difference_update(names)
+            if news := [one for name in names if (one := self._new(supply, name))]:
+                return self._out(supply, news, ())
+        only_asked = only_asked and not self._must_answer
+        if not (self._asked or (not only_asked and self.has_news())):
+            return None
+        news, absent = self._difference(supply, only_asked=only_asked)
+        if not (news or absent or self._must_answer):
+            return None
+        self._must_answer = False
+        return self._out(supply, news, absent)
+
+    def next_removal(self, supply: Supply) -> Sent | None:
+        """What is to be taken back now, if nothing is out."""
+        if self.sent is not None or not self._gone:
+            return None
+        gone = sorted(name for name in self._gone if name in self.held and self._current(supply, name) is None)
+        self._gone.clear()
+        if self._form is Form.STATE and self.type not in WHOLE:
+            for name in gone:  # this form has no word for it
+                del self.held[name]
+            return None
+        return self._out(supply, (), gone) if gone else None
+
+    def _wanted(self, supply: Supply) -> AbstractSet[str]:
+        return self.names | supply.names(self.type) if self.is_wildcard else self.names
+
+    def _current(self, supply: Supply, name: str) -> Resource | None:
+        if name in self.names or (self.is_wildcard and name in supply.names(self.type)):
+            return supply.get(self.type, name)
+        return None
+
+    def _new(self, supply: Supply, name: str, *, again: bool = False) -> Resource | None:
+        """The resource, if the client should get it: it differs from what is held, or is wanted again."""
+        current = self._current(supply, name)
+        if current is None:
+            return None
+        rejected, held = self.rejected.get(name), self.held.get(name)
+        if rejected is not None and rejected.version == current.version:
+            return None
+        return current if again or held is None or held.version != current.version else None
+
+    def _difference(self, supply: Supply, *, only_asked: bool) -> tuple[list[Resource], list[str]]:
+        """What is new, as much as a response holds, and what is asked for and not there."""
+        if self._compares_all and not only_asked:
+            self._compares_all = False
+            self._touched.update(self._wanted(supply), self.held)
+        news: list[Resource] = []
+        absent: list[str] = []
+        size = 0
+        for name in sorted(self._asked if only_asked else self._asked | self._touched):
+            one = self._new(supply, name, again=name in self._asked)
+            if one is not None:
+                size += len(one.body)
+                if news and (size > MOST_BYTES or len(news) >= MOST) and not self._holds_all:
+                    break
+                news.append(one)
+            elif self._is_news_that_absent(supply, name):
+                absent.append(name)
+            self._touched.discard(name)
+            if name in self.names or self.is_wildcard:  # else it is to be repeated as soon as it is wanted
+                self._asked.discard(name)
+        return news, absent
+
+    def _is_news_that_absent(self, supply: Supply, name: str) -> bool:
+        if self._current(supply, name) is not None:
+            return False
+        if name in self.held:
+            self._gone.add(name)
+            return False
+        if name not in self.names or name in self._absent or name not in self._asked:
+            return False
+        self._absent.add(name)
+        self._must_answer = self._must_answer or self._holds_all
+        return self._form is Form.DELTA
+
+    @property
+    def _holds_all(self) -> bool:
+        return self._form is Form.STATE and self.type in WHOLE
+
+    def _out(self, supply: Supply, news: Sequence[Resource], removed: Sequence[str]) -> Sent:
+        """A response, noted as being out."""
+        sent = Sent(resources=tuple(news), removed=tuple(removed))
+        if self._form is Form.STATE:
+            after = self.held | {one.name: one for one in news}
+            if self._is_blind and self._holds_all:
+                after = {name: one for name in self._wanted(supply) if (one := supply.get(self.type, name))} | after
+            for name in removed:
+                after.pop(name, None)
+            state = tuple(after[name] for name in sorted(after)) if self._holds_all else sent.resources
+            sent = msgspec.structs.replace(sent, state=state, version=self._version(after))
+        self.sent = sent
+        return sent
+
+    def _version(self, state: Mapping[str, Resource]) -> str:
+        """The version of a whole state: a sum of hashes, whatever the order; wanted and not there counts too."""
+        missing = (_mark(name, "") for name in self.names if name not in state)
+        whole = sum(_mark(one.name, one.version) for one in state.values()) + sum(missing)
+        return f"{whole % (1 << 128):032x}"
+
+
+def _halves(news: Sequence[Resource]) -> Sequence[Sequence[Resource]]:
+    middle = (len(news) + 1) // 2
+    return news[:middle], news[middle:]
+
+
+@lru_cache(maxsize=65536)
+def _mark(name: str, version: str) -> int:
+    return int.from_bytes(blake2b(f"{name}\0{version}".encode(), digest_size=16).digest(), "big")
