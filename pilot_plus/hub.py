@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -73,6 +73,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
         await _restore(config, journal, ingest, edges)
+        supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
             work = [
                 tasks.create_task(registrar.run(), name="registrar"),
@@ -81,10 +82,10 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
                 tasks.create_task(members.authority.keep(), name="identity"),
                 tasks.create_task(edges.wait(), name="edges"),
-                tasks.create_task(_serve_xds(config, members, edges), name="xds"),
+                tasks.create_task(_serve_xds(config, members, edges, supplier), name="xds"),
             ]
             if load is not None:
-                work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload)), name="reload"))
+                work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload, supplier.reload))))
             log.info("the hub listens at %s", config.listen.http)
             with _told_to_end() as end:
                 await end.wait()
@@ -212,16 +213,20 @@ def _edges(config: Config) -> tuple[roll.Roll, Watched]:
     return roll.Roll(config.cluster, store), watched
 
 
-async def _serve_xds(config: Config, members: Members, edges: roll.Roll) -> None:
+async def _serve_xds(config: Config, members: Members, edges: roll.Roll, supplier: xds.Supplier) -> None:
     """Serve discovery and joining until cancelled, if there is an address for it."""
     if config.listen.xds is None:
         return
     shown = None if xds.is_plaintext(config) else members.authority.serving
-    async with AsyncExitStack() as stack:
-        joining = await stack.enter_async_context(JoinService.open(members.gate, edges))
-        address = await stack.enter_async_context(xds.serving(config.listen.xds, [joining.handler()], shown))
-        log.info("xDS listens at %s%s", address, "" if shown else ", in plaintext")
-        await asyncio.Event().wait()
+    roster, ready = supplier.roster, supplier.settled.wait
+    discovery = xds.Discovery(roster, members.gate, config.cluster, supplier.is_zone, ready)
+    async with JoinService.open(members.gate, edges) as joining, asyncio.TaskGroup() as tasks:
+        tasks.create_task(supplier.run())
+        tasks.create_task(discovery.keep())
+        handlers = (joining.handler(), *discovery.handlers())
+        async with xds.serving(config.listen.xds, handlers, shown) as address:
+            log.info("xDS listens at %s%s", address, "" if shown else ", in plaintext")
+            await asyncio.Event().wait()
 
 
 # ------------------------------------------------------------------------------------------------ journal

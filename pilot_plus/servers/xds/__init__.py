@@ -1,8 +1,17 @@
 """xDS: the address where Envoy, proxyless gRPC clients and edges get their configuration, and where they join.
 
-- `address`: the gRPC server.
+    catalog ─▶ supplier ─▶ views.xds (stock) ─▶ roster ─▶ audience ─▶ client ─▶ stream ─▶ subscription
+                                                                        ▲
+    gRPC ─▶ address ─▶ service ── requests ─────────────────────────────┘── responses ─▶ gRPC
+
+- `address`: the gRPC server; `service`: the discovery services on it, and who may call them;
+- `supplier`: keeps what is served in step; `roster`, `audience`: who has a stream, and whom a change concerns;
+- `client`, `stream`, `subscription`: one client, its types, one type; the last two are pure;
+- `requests`, `responses`: bytes in, bytes out.
 """
 
 from pilot_plus.servers.xds.address import is_plaintext, serving
+from pilot_plus.servers.xds.service import Discovery
+from pilot_plus.servers.xds.supplier import Supplier
 
-__all__ = ["is_plaintext", "serving"]
+__all__ = ["Discovery", "Supplier", "is_plaintext", "serving"]

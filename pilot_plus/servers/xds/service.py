@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final, cast
 
@@ -57,13 +57,15 @@ class Discovery:
         gate: Gate,
         cluster: str,
         is_zone: Callable[[str], bool],
+        ready: Callable[[], Awaitable[object]],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`is_zone`: whether somebody may look from a zone of this whole name."""
+        """`is_zone`: whether somebody may look from a zone of this whole name. `ready`: until when clients wait."""
         self._roster = roster
         self._gate = gate
         self._cluster = cluster
         self._is_zone = is_zone
+        self._ready = ready
         self._clock = clock
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -117,7 +119,9 @@ class Discovery:
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, details) from error
         if first is None:
             return
-        client = self._roster.enter(self._claim(first, caller), caller.host, caller.identity, form)
+        claim = self._claim(first, caller)
+        await self._ready()
+        client = self._roster.enter(claim, caller.host, caller.identity, form)
         try:
             async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(self._write(client, context))

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from pilot_plus.model import Role, Speaks, SpiffeId, Viewer, short_zone, whole_zone
-from pilot_plus.quantities import Address
 from pilot_plus.views.xds.profile import Kind, Profile
 
 METADATA: Final = "pilot-plus"
@@ -67,9 +66,6 @@ def client_of(node_id: str, metadata: Mapping[str, Any], cluster: str) -> Client
         raise ValueError(f"node.metadata.{METADATA}: {error}"[:500]) from error
     if not (1 <= len(node_id) <= MAX_ID and node_id.isprintable()):
         raise ValueError(f"node.id: expected 1 to {MAX_ID} printable characters")
-    for address in (read.outbound, *(one.rpartition("=")[2] for one in read.tcp)):
-        if address:
-            Address(address)
     zone = whole_zone(cluster, read.zone)
     speaks = Speaks.GRPC if read.kind is Kind.GRPC else Speaks.MESH
     is_edge = read.kind is Kind.EDGE

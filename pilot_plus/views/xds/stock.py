@@ -92,6 +92,11 @@ class Stock:
         for shelf in self._shelves.values():
             shelf.believe(anchors, self._moment)
 
+    def survey(self, topology: Topology) -> None:
+        """Zones and borders are these now."""
+        self._world = msgspec.structs.replace(self._world, topology=topology)
+        self._meet(edges_of(self._world.catalog, topology.home, self._world.edges.carrying))
+
     def _meet(self, edges: Edges) -> None:
         """Edges are not as they were: everything may be seen otherwise."""
         self._world = msgspec.structs.replace(self._world, edges=edges)

@@ -72,12 +72,16 @@ class Delta:
         return await self.call.code(), await self.call.details() or ""
 
 
+async def _at_once() -> None:
+    pass
+
+
 @asynccontextmanager
 async def hub_of(company: Company, *, secure: bool = False, zones: Iterable[str] = ("east/vm",)) -> AsyncIterator[Hub]:
     shelf = Shelf()
     roster = Roster(shelf, monotonic)
     hub = Hub(company, shelf, roster)
-    discovery = Discovery(roster, company.gate, "east", frozenset(zones).__contains__)
+    discovery = Discovery(roster, company.gate, "east", frozenset(zones).__contains__, _at_once)
     shown = company.authority.serving if secure else None
     async with (
         asyncio.TaskGroup() as tasks,

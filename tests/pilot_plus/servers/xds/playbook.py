@@ -1,7 +1,7 @@
 """A playbook: what a client says, and what the hub answers, as short texts.
 
-    book.ask(ROUTES, "r")        >> the client asks;  `book.heard` is what was answered: ["routes +r=1"]
-    book.accept(ROUTES)          >> it accepts the newest response of a type
+book.ask(ROUTES, "r")        >> the client asks;  `book.heard` is what was answered: ["routes +r=1"]
+book.accept(ROUTES)          >> it accepts the newest response of a type
 """
 
 from envoy.service.discovery.v3.discovery_pb2 import (

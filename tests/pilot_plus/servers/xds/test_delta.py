@@ -2,6 +2,8 @@
 
 import pytest
 
+from pilot_plus.servers.xds.requests import DeltaRequest
+from pilot_plus.servers.xds.responses import Responses
 from pilot_plus.servers.xds.stream import PATIENCE
 from pilot_plus.servers.xds.subscription import MOST, Form
 from pilot_plus.views.xds.resource import Type
@@ -227,16 +229,22 @@ def test_when_the_supply_forgot_what_changed_everything_is_compared(book: Book):
 
 
 def test_a_type_that_is_not_served_is_noted_and_hurts_nothing(book: Book):
-    assert book.ask("type.googleapis.com/any.Other", "a") == []
+    assert not book.stream.request(DeltaRequest(type="type.googleapis.com/any.Other"), 0)
+    assert book.ask(E, "a") == ["endpoints +a=1"]
     assert book.stream.unknown == {"type.googleapis.com/any.Other"}
 
 
 def test_streams_that_get_the_same_get_the_same_bytes(shelf: Shelf):
-    one, other = Book(Form.DELTA, shelf), Book(Form.DELTA, shelf)
-    other.stream._responses = one.stream._responses
-    bodies: list[bytes] = []
-    for book in (one, other):
-        shown = book._shown
-        book._shown = lambda response, shown=shown: bodies.append(response.body) or shown(response)
-        book.ask(E, "a")
-    assert bodies[0] is bodies[1]
+    responses = Responses()
+    resources = [one for name in "ab" if (one := shelf.get(E, name))]
+    assert responses.delta(E, resources, ()) is responses.delta(E, resources, ())
+    assert responses.delta(E, resources, ()) is not responses.delta(E, resources, ("c",))
+    assert responses.state(E, "v", resources) is responses.state(E, "v", resources)
+
+
+def test_what_is_kept_to_be_shared_is_bounded(shelf: Shelf):
+    responses = Responses(kept_bytes=1000)
+    first = responses.delta(E, (), ("first",))
+    for n in range(20):
+        responses.delta(E, (), (f"name-{n}",))
+    assert responses.delta(E, (), ("first",)) is not first

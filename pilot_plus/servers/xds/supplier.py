@@ -1,0 +1,103 @@
+"""The supplier: keeps what xDS serves in step with the catalog, with whom to believe, and with the configuration."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from pilot_plus.catalog import Catalog, Holder
+from pilot_plus.config import Config
+from pilot_plus.servers.join.ports import Gate
+from pilot_plus.servers.xds.roster import Roster
+from pilot_plus.views.edges import Carrying
+from pilot_plus.views.topology import Topology, topology_of
+from pilot_plus.views.xds.stock import Stock
+from pilot_plus.views.xds.tls import Domains, anchors_of
+
+SETTLES_WITHIN: Final = 3.0
+"""Seconds that a hub that starts waits for its registries before it serves what its journal last knew of them."""
+
+
+class Supplier:
+    """Advances the stock, and lets the roster tell whom it concerns."""
+
+    def __init__(
+        self, config: Config, holder: Holder, gate: Gate, journalled: frozenset[str], clock: Callable[[], float]
+    ) -> None:
+        """`journalled`: the sources whose records are there from the start, as the journal last knew them."""
+        self.settled = asyncio.Event()
+        """Clients are answered from then on: before, an instance that is not there may only not have been heard yet."""
+        self._holder = holder
+        self._gate = gate
+        self._journalled = journalled
+        self._patience = float(config.ready_after)
+        self._topology = topology_of(config)
+        self._stock = Stock(holder.current, self._topology, Domains(((config.cluster, config.trust_domain),)))
+        self._stock.believe(anchors_of(gate.trust))
+        self.roster = Roster(self._stock, clock)
+        self._news = asyncio.Event()
+
+    @property
+    def topology(self) -> Topology:
+        """Zones and borders, as they are now."""
+        return self._topology
+
+    def is_zone(self, zone: str) -> bool:
+        """Whether somebody may look from a zone of this whole name."""
+        return zone in self._topology.zones
+
+    def reload(self, config: Config) -> None:
+        """Go on with other zones and exports."""
+        self._topology = topology_of(config)
+        self._stock.survey(self._topology)
+        self._news.set()
+
+    def carry(self, carrying: Carrying) -> None:
+        """Edges carry this now."""
+        self._stock.carry(carrying)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._settle())
+            tasks.create_task(self._follow_catalog())
+            tasks.create_task(self._follow_trust())
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self.roster.advance()
+
+    async def _follow_catalog(self) -> None:
+        with self._holder.following() as follower:
+            self._stock.advance(self._holder.current, frozenset(self._holder.current.entries))
+            while True:
+                touched = await follower.changes()
+                self._stock.advance(self._holder.current, touched)
+                self._news.set()
+
+    async def _follow_trust(self) -> None:
+        trust = self._gate.trust
+        while True:
+            self._stock.believe(anchors_of(trust))
+            self._news.set()
+            trust = await self._gate.next_trust(trust)
+
+    async def _settle(self) -> None:
+        """Wait until nothing is only unheard."""
+        began = monotonic()
+        with self._holder.following() as follower:
+            while (wait := self._must_wait(self._holder.current, monotonic() - began)) > 0:
+                try:
+                    async with asyncio.timeout(wait):
+                        await follower.changes()
+                except TimeoutError:
+                    continue
+        self.settled.set()
+
+    def _must_wait(self, catalog: Catalog, waited: float) -> float:
+        """Seconds to wait still, if nothing happens."""
+        unheard = {source.name for source in catalog.sources.values() if source.is_stale}
+        if not unheard:
+            return 0.0
+        return (SETTLES_WITHIN if unheard <= self._journalled else self._patience) - waited
