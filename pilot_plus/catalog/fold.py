@@ -189,7 +189,8 @@ class _Heard:
             )
         except ValueError as reason:
             self.changes[record.key] = None
-            self._skip(record.key, f"{record.namespace or admission.namespace}/{record.name}: {reason}")
+            shown = admission.shown_as(record.namespace or admission.namespace, record.name)
+            self._skip(record.key, f"{shown}: {reason}")
         else:
             self._skip(record.key, "")
 

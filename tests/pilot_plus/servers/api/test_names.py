@@ -122,7 +122,7 @@ async def test_explain_shows_skipped_records_that_may_be_meant(hub: Hub):
         only_skipped = await ask.get("/api/v1/services/legacy/com.example.Nothing/explain")
     assert [(one["registry"], one["reason"]) for one in answer["skipped"]] == [
         ("zk", "it has no port"),
-        ("zk", f"legacy/{DUBBO}: address 192.168.0.1 is not within `accept.cidrs`"),
+        ("zk", "shop/orders: address 192.168.0.1 is not within `accept.cidrs`"),
     ]
     assert "no registry holds a record" in nowhere.json()["detail"]
     assert only_skipped["instances"] == []
