@@ -7,6 +7,12 @@ REGISTRY = CollectorRegistry()
 
 UPDATES = Counter("pilot_plus_updates", "Updates heard from a source.", ["registry"], registry=REGISTRY)
 RECONNECTS = Counter("pilot_plus_reconnects", "Times a source was opened again.", ["registry"], registry=REGISTRY)
+PEER_BYTES = Counter(
+    "pilot_plus_peer_received_bytes",
+    "Bytes of messages read from a peer, before compression.",
+    ["peer"],
+    registry=REGISTRY,
+)
 PUBLISH = Histogram(
     "pilot_plus_publish_seconds",
     "From an update's arrival to its publication.",

@@ -18,10 +18,11 @@ from pilot_plus.model.instance import (
 from pilot_plus.model.service import Service, split_service
 from pilot_plus.model.spiffe import Role, SpiffeId, parse_spiffe
 from pilot_plus.model.update import Alive, Drop, Put, Reset, Resumed, Skipped, Update
-from pilot_plus.model.zone import ACCEPTS, Speaks, Viewer, Zone, short_zone, whole_zone
+from pilot_plus.model.zone import ACCEPTS, EDGE_ONLY, Speaks, Viewer, Zone, short_zone, whole_zone
 
 __all__ = [
     "ACCEPTS",
+    "EDGE_ONLY",
     "NOWHERE",
     "NO_ORIGIN",
     "ORDINARY_WEIGHT",

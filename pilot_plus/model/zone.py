@@ -34,6 +34,8 @@ class Viewer(msgspec.Struct, frozen=True):
 
 ACCEPTS: Final = "pilot-plus-accepts"
 """The metadata name under which an instance says what it accepts: `plain` (the default), `mtls` or `both`."""
+EDGE_ONLY: Final = "edge"
+"""What a summary accepts: it stands for instances that one reaches through the edges of their zone."""
 
 
 def whole_zone(cluster: str, zone: str) -> str:

@@ -102,7 +102,7 @@ def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]
 
 def _distrust(
     catalog: Catalog, home: Home, place: Place, instance: Instance
-) -> tuple[bool, bool, bool, int, int, Place]:
+) -> tuple[bool, bool, bool, int, int, int, Place]:
     """What makes a record worse than another of the same endpoint."""
     registry = place[0]
     is_stale = catalog.is_stale(place)
@@ -111,6 +111,7 @@ def _distrust(
         is_stale,
         not is_original(home, registry, instance),
         place_in(home.prefer, registry),
+        len(instance.origin.hops),
         home.order.get(registry, len(home.order)),
         place,
     )

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pilot_plus.model import ACCEPTS, Instance, Speaks, Viewer
+from pilot_plus.model import ACCEPTS, EDGE_ONLY, Instance, Speaks, Viewer
 from pilot_plus.views.edges import EDGES, Edge, Edges, Side
 from pilot_plus.views.topology import Topology
 
@@ -117,13 +117,16 @@ class Sight:
 
     def _reached(self, viewer: Viewer, zone: str, accepts: str, let_in: str) -> Way:
         has_proof = viewer.certified and viewer.speaks is not Speaks.PLAIN
-        if is_dialled := self._topology.reaches(viewer.zone, zone):
+        is_dialled = accepts != EDGE_ONLY and self._topology.reaches(viewer.zone, zone)
+        if is_dialled:
             why = let_in if viewer.zone == zone else f"{let_in}; {viewer.zone} reaches {zone}"
             if has_proof and accepts in ("mtls", "both"):
                 return Direct(is_mtls=True, why=why)
             if accepts != "mtls":
                 return Direct(is_mtls=False, why=why)
         obstacle = "it accepts only mutual TLS" if is_dialled else f"{viewer.zone} does not reach {zone}"
+        if accepts == EDGE_ONLY:
+            obstacle = f"a summary of what is in {zone}"
         if viewer.speaks is Speaks.PLAIN:
             return self._through_own(zone, accepts, let_in, obstacle)
         if not has_proof:

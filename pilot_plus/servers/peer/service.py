@@ -1,0 +1,201 @@
+"""The service that peers read from: one stream for each reader.
+
+reader ── Open ─▶ hub        who it is, what it wants, how far it has come
+       ◀─ Mark ──            while this hub has not heard all of its own registries yet: a sign of life
+       ◀─ Begin ─            everything follows (or: the stream goes on where it was)
+       ◀─ Batch … Mark(n)    what there is; the reader holds everything up to n
+       ── Heard(n) ─▶
+       ◀─ Batch, Mark(n+k)   every change, the newest of each record once
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+import grpc
+import msgspec
+from grpc import StatusCode, aio
+
+from pilot_plus.model import split_service
+from pilot_plus.servers.join.calls import EXPECTED, Context, Refusal, decoded, encoded, refusal_of
+from pilot_plus.servers.peer.feed import Change, Feed, Feeds
+from pilot_plus.servers.peer.readers import Reader, Readers
+from pilot_plus.views.export import Terms
+from pilot_plus.wire import peer_pb2 as pb
+from pilot_plus.wire.peer import BATCH, MARK_EVERY, READ, written
+from pilot_plus.wire.selections import Selection
+
+MAX_PATTERNS: Final = 1000
+"""Patterns and labels that a reader may send."""
+MAX_STARS: Final = 3
+"""In one pattern of a reader: what matching it costs grows with their number."""
+OPEN_WITHIN: Final = 10.0
+"""Seconds."""
+SILENCE: Final = 30.0
+"""Seconds without a word of the reader, which confirms every mark, after which it is gone."""
+
+
+class PeerService:
+    """Answers readers."""
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        offers: Callable[[str], Terms | None],
+        is_ready: Callable[[], bool],
+        why_not: Callable[[Context, str], str],
+    ) -> None:
+        """`offers`: our side of the terms for a cluster; None: no peer of ours.
+
+        `is_ready`: whether all that we export from has been heard, or the patience with it is over.
+        `why_not`: why whoever calls may not read as a cluster; empty: it may.
+        """
+        self.readers = Readers()
+        self._feeds = feeds
+        self._offers = offers
+        self._is_ready = is_ready
+        self._why_not = why_not
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """To be added to a server."""
+        _, service, method = READ.split("/")
+        handler = grpc.stream_stream_rpc_method_handler(self._read, response_serializer=encoded)
+        return grpc.method_handlers_generic_handler(service, {method: handler})
+
+    async def _read(self, _: object, context: Context) -> None:
+        """One reader's stream, from its first word to its status."""
+        try:
+            await self._served(context)
+        except EXPECTED as error:
+            refusal = refusal_of(error)
+            await context.abort(refusal.code, refusal.details)
+        except aio.BaseError:  # the connection is gone
+            pass
+
+    async def _served(self, context: Context) -> None:
+        opened = await _opened(context)
+        offer = self._offers(opened.cluster)
+        if offer is None:
+            raise Refusal(StatusCode.PERMISSION_DENIED, f"{opened.cluster[:80]!r} is not among the `peers` here")
+        if why := self._why_not(context, opened.cluster):
+            raise Refusal(StatusCode.PERMISSION_DENIED, why)
+        context.set_compression(grpc.Compression.Gzip)
+        reader = self.readers.enter(opened.cluster)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                speaking = tasks.create_task(self._speak(_terms(offer, opened), opened, reader, context))
+                await _listen(context, reader)
+                speaking.cancel()
+        except* aio.BaseError:
+            pass
+        finally:
+            self.readers.leave(reader)
+
+    async def _speak(self, terms: Terms, opened: pb.Open, reader: Reader, context: Context) -> None:
+        feed = self._feeds.of(terms)
+        async for word in self._words(feed, opened, reader):
+            reader.bytes += word.ByteSize()
+            await context.write(word)
+
+    async def _words(self, feed: Feed, opened: pb.Open, reader: Reader) -> AsyncIterator[pb.HubWord]:
+        while not (feed.is_whole and self._is_ready()):
+            yield pb.HubWord(mark=pb.Mark())
+            await asyncio.sleep(MARK_EVERY / 4)
+        cluster = feed.terms.home.cluster
+        changes = feed.since(opened.revision) if opened.epoch == feed.epoch else None
+        with feed.reading() as changed:
+            if changes is not None:
+                yield pb.HubWord(begin=pb.Begin(cluster=cluster, epoch=feed.epoch, stale=feed.stale()))
+            while True:
+                revision = feed.revision
+                if changes is None:
+                    yield pb.HubWord(begin=pb.Begin(cluster=cluster, epoch=feed.epoch, whole=True))
+                    changes = feed.everything()
+                for batch in _batches(changes):
+                    reader.records += len(batch.put) + len(batch.drop)
+                    yield pb.HubWord(batch=batch)
+                reader.sent = revision
+                yield pb.HubWord(mark=pb.Mark(revision=revision))
+                await _until(changed, MARK_EVERY)
+                changes = feed.since(revision)
+
+
+async def _opened(context: Context) -> pb.Open:
+    try:
+        async with asyncio.timeout(OPEN_WITHIN):
+            word = await _word(context)
+    except TimeoutError as error:
+        raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was said within {OPEN_WITHIN:.0f} s") from error
+    if word is None or word.WhichOneof("word") != "open":
+        raise ValueError("expected `open` first")
+    _check(word.open)
+    return word.open
+
+
+async def _listen(context: Context, reader: Reader) -> None:
+    """Hear how far the reader has come, until it ends or is silent. What else it says is for later versions."""
+    try:
+        while True:
+            async with asyncio.timeout(SILENCE):
+                word = await _word(context)
+            if word is None:
+                return
+            if word.WhichOneof("word") == "heard":
+                reader.hear(word.heard.revision)
+    except TimeoutError as error:
+        raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {SILENCE:.0f} s") from error
+
+
+async def _word(context: Context) -> pb.ReaderWord | None:
+    data: object = await context.read()
+    return decoded(data, pb.ReaderWord) if isinstance(data, bytes) else None
+
+
+async def _until(changed: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await changed.wait()
+    except TimeoutError:
+        pass
+    changed.clear()
+
+
+def _batches(changes: Iterable[Change]) -> Iterable[pb.Batch]:
+    left = iter(changes)
+    while chunk := list(islice(left, BATCH)):
+        yield pb.Batch(
+            put=[written(change.record) for change in chunk if change.record is not None],
+            drop=[change.key for change in chunk if change.record is None],
+        )
+
+
+def _terms(offer: Terms, opened: pb.Open) -> Terms:
+    """Both sides' terms together."""
+    return msgspec.structs.replace(
+        offer,
+        wanted=tuple(_selection(said) for said in opened.selections),
+        relay=frozenset(opened.relay),
+        summary=offer.summary or opened.summary,
+    )
+
+
+def _selection(said: pb.Selection) -> Selection:
+    return Selection(services=tuple(said.services), labels=tuple(sorted(said.labels.items())), deny=said.deny)
+
+
+def _check(opened: pb.Open) -> None:
+    """Refuse what would cost too much.
+
+    Raises:
+        ValueError: too many, too long, or no patterns.
+    """
+    patterns: Sequence[str] = [pattern for said in opened.selections for pattern in said.services]
+    if len(patterns) + sum(len(said.labels) for said in opened.selections) > MAX_PATTERNS:
+        raise ValueError(f"more than {MAX_PATTERNS} patterns and labels")
+    if len(opened.relay) > MAX_PATTERNS or len(opened.cluster) > 253:
+        raise ValueError("too many names, or one that is too long")
+    for pattern in patterns:
+        if len(pattern) > 1000 or pattern.count("*") > MAX_STARS:
+            raise ValueError(f"{pattern[:80]!r}: a pattern of at most 1000 characters with at most {MAX_STARS} stars")
+        split_service(pattern)

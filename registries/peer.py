@@ -1,0 +1,290 @@
+"""Another hub: a registry like any other, read over one stream (`pilot_plus.peer.v1`).
+
+The hub marks how far it has come at least every second; silence is a loss. A stream that breaks goes on where it was,
+if the other hub still knows what has changed since.
+
+What a peer says is believed only of its own cluster, and of clusters that our configuration lets it relay; edges only
+of such a cluster's zones. The rest is skipped, with the reason.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, cast
+
+import grpc
+import msgspec
+from grpc import aio
+
+from pilot_plus.metrics import PEER_BYTES
+from pilot_plus.model import Alive, Drop, Instance, Origin, Put, Reset, Resumed, Service, Skipped, Update
+from pilot_plus.ports import SourceLost
+from pilot_plus.wire import peer_pb2 as pb
+from pilot_plus.wire.peer import MAX_WORD, READ, Record, read
+from pilot_plus.wire.selections import Rule, Selection, rule_of
+
+SILENCE: Final = 5.0
+"""Seconds without a mark after which the peer is lost."""
+EDGES: Final = ("pilot-plus", "edge")
+MAX_RECORDS: Final = 1_000_000
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """PEM, for mutual TLS: whom to believe, who we are, and the name in the peer's certificate."""
+
+    roots: bytes
+    key: bytes
+    chain: bytes
+    name: str
+
+    def __repr__(self) -> str:
+        """Never the key."""
+        return f"<Credentials for {self.name}>"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer, as the hub's `peers` describes it."""
+
+    cluster: str
+    """Our own."""
+    name: str
+    """The peer's cluster."""
+    address: str
+    """`HOST:PORT`."""
+    selections: tuple[Selection, ...] = ()
+    """What we let in."""
+    relay: frozenset[str] = frozenset()
+    summary: bool = False
+    credentials: Callable[[], Credentials] | None = None
+    """Asked for each connection, for they rotate; None: plaintext. Raises `SourceLost` if there are none."""
+    max_records: int = MAX_RECORDS
+
+
+class Peer:
+    """A connection to another hub."""
+
+    def __init__(self, channel: aio.Channel, settings: Settings) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._stale: set[str] = set()
+        self._rules: dict[str, Rule | None] = {}
+
+    def unheard(self) -> frozenset[str]:
+        """The keys of records that the other hub itself has only heard of long ago."""
+        return frozenset(self._stale)
+
+    async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
+        """Say what the other hub exports to us, then every change."""
+        epoch, _, revision = (after or "").rpartition(":")
+        call = self._channel.stream_stream(READ, pb.ReaderWord.SerializeToString)()
+        try:
+            await self._say(call, pb.ReaderWord(open=self._open(epoch, int(revision) if epoch else 0)))
+            async for update in self._told(call):
+                yield update
+        except aio.AioRpcError as error:
+            raise self._lost(error) from error
+        except aio.BaseError as error:
+            raise SourceLost(f"{self._named}: the stream has ended") from error
+        finally:
+            call.cancel()
+
+    async def _told(self, call: aio.StreamStreamCall) -> AsyncGenerator[Update, None]:
+        listed: _List | None = None
+        epoch = ""
+        while True:
+            word = await self._next(call)
+            match word.WhichOneof("word"):
+                case "begin":
+                    epoch = self._begun(word.begin)
+                    listed = _List() if word.begin.whole else None
+                    if listed is None:
+                        yield Resumed()
+                case "batch" if listed is not None:
+                    self._collect(word.batch, listed)
+                case "batch" if epoch:
+                    for update in self._changes(word.batch):
+                        yield update
+                case "mark" if epoch:
+                    if listed is not None:
+                        for update in listed.said():
+                            yield update
+                        listed = None
+                    revision = word.mark.revision
+                    await self._say(call, pb.ReaderWord(heard=pb.Heard(revision=revision)))
+                    yield Alive(f"{epoch}:{revision}")
+                case _:  # a sign of life before it begins, or what a later version says
+                    await self._say(call, pb.ReaderWord(heard=pb.Heard()))
+
+    def _open(self, epoch: str, revision: int) -> pb.Open:
+        settings = self._settings
+        selections = [
+            pb.Selection(services=one.services, labels=dict(one.labels), deny=one.deny) for one in settings.selections
+        ]
+        return pb.Open(
+            cluster=settings.cluster, selections=selections, relay=sorted(settings.relay), summary=settings.summary,
+            epoch=epoch, revision=revision,
+        )  # fmt: skip
+
+    def _begun(self, begin: pb.Begin) -> str:
+        if begin.cluster != self._settings.name:
+            raise SourceLost(
+                f"{self._named}: it is the hub of cluster {begin.cluster[:80]!r}: check `name` or `address`"
+            )
+        self._stale = set(begin.stale)
+        return begin.epoch
+
+    def _collect(self, batch: pb.Batch, listed: "_List") -> None:
+        for update in self._changes(batch):
+            listed.take(update)
+        if len(listed) > self._settings.max_records:
+            raise SourceLost(f"{self._named}: it exports more than {self._settings.max_records} records")
+
+    def _changes(self, batch: pb.Batch) -> list[Update]:
+        updates: list[Update] = []
+        for said in batch.put:
+            try:
+                record = self._admitted(said)
+            except ValueError as error:
+                updates += (Drop(said.key), Skipped(said.key[:200], str(error)))
+                continue
+            if record is None:
+                updates.append(Drop(said.key))
+                continue
+            updates.append(Put(record))
+            if said.stale:
+                self._stale.add(said.key)
+            else:
+                self._stale.discard(said.key)
+        for key in batch.drop:
+            self._stale.discard(key)
+            updates.append(Drop(key))
+        return updates
+
+    def _admitted(self, said: pb.Record) -> Record | None:
+        """The record under its name here; None if we don't let it in.
+
+        Raises:
+            ValueError: it can't be used, or the peer may not say it.
+        """
+        record = read(said)
+        if isinstance(record, Instance):
+            _check_whose(record, self._settings)
+        if (record.namespace, record.name) == EDGES and isinstance(record, Instance):
+            return self._come_through(record)
+        name = self._name_here(record)
+        if name is None:
+            return None
+        namespace, _, short = name.partition("/")
+        named = msgspec.structs.replace(record, namespace=namespace, name=short)
+        return self._come_through(named) if isinstance(named, Instance) else named
+
+    def _come_through(self, record: Instance) -> Instance:
+        """With the peer among its hops, if it is not the peer's own."""
+        origin = record.origin
+        if origin.cluster == self._settings.name:
+            return record
+        hops = (*origin.hops, self._settings.name)
+        return msgspec.structs.replace(record, origin=Origin(origin.cluster, origin.registry, origin.id, hops))
+
+    def _name_here(self, record: Record) -> str | None:
+        service = record.service
+        if service not in self._rules:
+            if len(self._rules) > 100_000:
+                self._rules.clear()
+            self._rules[service] = rule_of(self._settings.selections, service)
+        rule = self._rules[service]
+        return rule.name_of(record.metadata) if rule else None
+
+    async def _next(self, call: aio.StreamStreamCall) -> pb.HubWord:
+        try:
+            async with asyncio.timeout(SILENCE):
+                data: object = await call.read()
+        except TimeoutError as error:
+            raise SourceLost(f"{self._named}: no sign of life for {SILENCE:g} s") from error
+        if not isinstance(data, bytes):
+            status = cast("grpc.StatusCode", await call.code())
+            raise SourceLost(f"{self._named}: {status.name.lower()}: {await call.details() or 'it ended the stream'}")
+        PEER_BYTES.labels(self._settings.name).inc(len(data))
+        try:
+            return pb.HubWord.FromString(data)
+        except Exception as error:  # protobuf's own, of several kinds
+            raise SourceLost(f"{self._named}: it says what is no message") from error
+
+    async def _say(self, call: aio.StreamStreamCall, word: pb.ReaderWord) -> None:
+        async with asyncio.timeout(SILENCE):
+            await call.write(word)
+
+    @property
+    def _named(self) -> str:
+        return f"the hub of {self._settings.name} at {self._settings.address}"
+
+    def _lost(self, error: aio.AioRpcError) -> SourceLost:
+        details = " ".join((error.details() or "").split())[:300]
+        return SourceLost(f"{self._named}: {error.code().name.lower()}: {details}")
+
+
+class _List:
+    """A list under way: complete at the next mark."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._skipped: dict[str, Skipped] = {}
+
+    def __len__(self) -> int:
+        return len(self._records) + len(self._skipped)
+
+    def take(self, update: Update) -> None:
+        match update:
+            case Put(record):
+                self._records[record.key] = record
+            case Skipped(place):
+                self._skipped[place] = update
+            case Drop(key):
+                self._records.pop(key, None)
+
+    def said(self) -> list[Update]:
+        records = self._records.values()
+        services = [record for record in records if isinstance(record, Service)]
+        instances = [record for record in records if isinstance(record, Instance)]
+        return [Reset(services, instances), *self._skipped.values()]
+
+
+def _check_whose(record: Instance, settings: Settings) -> None:
+    """Check that the peer may say this.
+
+    Raises:
+        ValueError: it is another cluster's.
+    """
+    cluster, zone_cluster = record.origin.cluster, record.zone.partition("/")[0]
+    if cluster == settings.cluster or settings.cluster in record.origin.hops:
+        raise ValueError("it is of our own cluster, or has come through it")
+    if cluster != settings.name and cluster not in settings.relay:
+        raise ValueError(f"it is of cluster {cluster[:80]!r}, which `relay` does not let {settings.name!r} pass on")
+    if zone_cluster != cluster:
+        raise ValueError(f"its zone {record.zone[:80]!r} is not one of its cluster {cluster[:80]!r}")
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Peer]:
+    """Open a line to another hub. It is reached when the watch begins.
+
+    Raises:
+        SourceLost: there are no credentials yet.
+    """
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", MAX_WORD),
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.enable_retries", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if settings.credentials is None:
+        channel = aio.insecure_channel(settings.address, options=options)
+    else:
+        held = settings.credentials()
+        options.append(("grpc.ssl_target_name_override", held.name))
+        tls = grpc.ssl_channel_credentials(held.roots, held.key, held.chain)
+        channel = aio.secure_channel(settings.address, tls, options=options)
+    async with channel:
+        yield Peer(channel, settings)
