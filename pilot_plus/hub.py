@@ -17,12 +17,13 @@ import msgspec
 from immutables import Map
 
 import registries as adapters
-from pilot_plus import roll
+from pilot_plus import neighbours, roll
 from pilot_plus.catalog import Catalog, Holder, Source, Standing
 from pilot_plus.catalog.admission import admission_of, is_loopback
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
+from pilot_plus.config import Peer as PeerSection
 from pilot_plus.desk import HubDesk
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Conflict, Journal
@@ -36,7 +37,7 @@ from pilot_plus.servers.api import Context, api_of, listening_socket, serving
 from pilot_plus.servers.join import JoinService
 from pilot_plus.sync import Registrar, Sync
 from pilot_plus.views.edges import Carrying
-from registries import memory
+from registries import memory, peer
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         carrying = Carrying()  # what the edges have acknowledged: the same value as long as nothing has changed
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
         desk = HubDesk(registrar, ingest, sync, admissions, own)
-        context = Context(config, holder, desk, carrying=lambda: carrying, notary=members)
+        near = neighbours.Neighbours(config, holder, ingest)
+        context = Context(config, holder, desk, carrying=lambda: carrying, notary=members, neighbourhood=near)
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
@@ -82,6 +84,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
                 tasks.create_task(members.authority.keep(), name="identity"),
                 tasks.create_task(edges.wait(), name="edges"),
+                tasks.create_task(near.serve(), name="peers"),
                 tasks.create_task(_serve_xds(config, members, edges, supplier), name="xds"),
             ]
             if load is not None:
@@ -102,8 +105,6 @@ def _say_what_is_not_there(config: Config) -> None:
     """A section whose feature doesn't exist yet is reported, and not refused."""
     sections = {
         "listen.dns": config.listen.dns,
-        "listen.peer": config.listen.peer,
-        "peers": config.peers,
     }
     for section, value in sections.items():
         if value:
@@ -143,10 +144,23 @@ def sources_of(config: Config) -> Mapping[str, Watched]:
     Raises:
         ConfigError: an unknown kind, or wrong settings.
     """
-    return {
+    neighbours.check(config)
+    registered = {
         registry.name: Watched(registry.name, _opener(config, place, registry), _rules_of(config, registry))
         for place, registry in enumerate(config.registries)
     }
+    return registered | {one.name: neighbours.watched_of(config, one, _to_peer(config, one)) for one in config.peers}
+
+
+def _to_peer(config: Config, section: PeerSection) -> Callable[[], AbstractAsyncContextManager[Opened]]:
+    settings = peer.Settings(
+        cluster=config.cluster,
+        name=section.name,
+        address=str(section.address),
+        selections=neighbours.imports_of(section),
+        relay=frozenset(section.relay),
+    )
+    return lambda: peer.connect(settings)
 
 
 def _opener(config: Config, place: int, registry: RegistrySection) -> Any:
@@ -161,7 +175,9 @@ def _opener(config: Config, place: int, registry: RegistrySection) -> Any:
 
 def _adapter(place: int, kind: str) -> Registry:
     kinds = sorted(
-        name for _, name, _ in pkgutil.iter_modules(adapters.__path__) if name not in ("layouts", "tls", "vigil")
+        name
+        for _, name, _ in pkgutil.iter_modules(adapters.__path__)
+        if name not in ("layouts", "peer", "tls", "vigil")
     )
     if kind not in kinds:
         raise ConfigError(f"registries[{place}].kind: {kind!r} is unknown; known are {', '.join(kinds)}")
@@ -257,6 +273,7 @@ def _first_catalog(config: Config, journal: Journal) -> Catalog:
         )
         for registry in config.registries
     }
+    sources |= {one.name: neighbours.source_of(one, now) for one in config.peers}
     sources[roll.NAME] = roll.source_of(now)
     return Catalog(epoch=f"{journal.epoch}-{secrets.token_hex(4)}", sources=Map(sources))
 
@@ -267,7 +284,7 @@ def _journalled(config: Config) -> frozenset[str]:
         registry.name
         for registry in config.registries
         if registry.kind != OWN_KIND or registry.settings.get("url", config.journal) != config.journal
-    ) | {roll.NAME}
+    ) | {roll.NAME, *(one.name for one in config.peers)}
 
 
 async def _restore(config: Config, journal: Journal, ingest: Ingest, edges: roll.Roll) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from pilot_plus import metrics
 from pilot_plus.catalog.catalog import Catalog
-from pilot_plus.catalog.fold import Folded, Rules, lose, next_tick, release, restore, steps, tick, vouch
+from pilot_plus.catalog.fold import Folded, Rules, forget, lose, next_tick, release, restore, steps, tick, vouch
 from pilot_plus.catalog.holder import Holder
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
 from pilot_plus.ports import Source, SourceLost, Vouching
@@ -77,6 +77,11 @@ class Ingest:
             log.info("released", extra={"registry": name, "held": held})
             await self._queue.put((name, lambda catalog: release(catalog, name), monotonic()))
         return held
+
+    async def forget(self, name: str) -> None:
+        """Take out everything that a source has said: it will not come back."""
+        self._progress.pop(name, None)
+        await self._queue.put((name, lambda catalog: forget(catalog, name), monotonic()))
 
     async def _keep_open(self, source: Watched) -> None:
         """Open a source again and again; a loss in its first seconds makes the pause before the next try longer."""

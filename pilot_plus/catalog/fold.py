@@ -90,6 +90,13 @@ def release(catalog: Catalog, name: str) -> Folded:
     return _finished(_released(catalog, source, list(source.held)))
 
 
+def forget(catalog: Catalog, name: str) -> Folded:
+    """An operator says that a source is gone for good: so is all that it has said."""
+    source = msgspec.structs.replace(catalog.sources[name], held=Map(), passing=0, window=(), skipped=Map())
+    gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
+    return _finished(_indexed(catalog, source, gone))
+
+
 def vouch(catalog: Catalog, name: str, unheard: frozenset[str]) -> Folded:
     """The source says for which records nobody has vouched since it was opened."""
     source = catalog.sources[name]

@@ -17,10 +17,11 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
     "registries": columns.REGISTRIES,
     "zones": columns.ZONES,
     "edges": columns.EDGES,
+    "peers": columns.PEERS,
     "sync": columns.SYNC,
 }
 _PAGED: Final = ("services", "instances")
-_ONE: Final = {"service": "services", "registry": "registries", "zone": "zones", "edge": "edges"}
+_ONE: Final = {"service": "services", "registry": "registries", "zone": "zones", "edge": "edges", "peer": "peers"}
 
 
 @click.command()
@@ -49,7 +50,7 @@ def get(
     ca: str | None,
     **filters: str | None,
 ) -> None:
-    """List services, instances, registries, zones, edges, sync rules. SERVICE (NAMESPACE/NAME) narrows two."""
+    """List services, instances, registries, zones, edges, peers, sync rules. SERVICE (NAMESPACE/NAME) narrows two."""
     client = Client(server, ca)
     if service:
         filters["namespace"], filters["name"] = service_of(service)
@@ -97,7 +98,7 @@ def _mark_stale(client: Client, services: Iterable[dict[str, Any]]) -> None:
 def describe(
     kind: str, name: str, form: str | None, from_: str | None, as_: str | None, server: str, ca: str | None
 ) -> None:
-    """Show one service (NAMESPACE/NAME), registry, zone or edge with everything that is known of it."""
+    """Show one service (NAMESPACE/NAME), registry, zone, edge or peer with everything that is known of it."""
     client = Client(server, ca)
     if (from_ or as_) and kind != "service":
         raise click.UsageError("--from and --as are for services")

@@ -81,6 +81,18 @@ EDGES: Final = (
     Column("ADDRESS", lambda row: row["address"]),
     Column("STATE", lambda row: row["state"]),
 )
+PEERS: Final = (
+    Column("NAME", lambda row: row["name"]),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("STATE", lambda row: row["state"]),
+    Column("HEARD", lambda row: f"{age_text(row['age_s'])} ago", is_number=True),
+    Column("INSTANCES", lambda row: row["instances"], is_number=True),
+    Column("HELD", lambda row: row["held"], is_number=True),
+    Column("READS US", lambda row: "-" if row["reader"] is None else f"{row['reader']['lag']} behind"),
+    Column("RECEIVED", lambda row: row["received_bytes"], wide=True, is_number=True),
+    Column("SENT", lambda row: row["reader"]["bytes"] if row["reader"] else 0, wide=True, is_number=True),
+    Column("ERROR", lambda row: row["error"] or "-"),
+)
 SYNC: Final = (
     Column("RULE", lambda row: row["name"]),
     Column("TARGET", lambda row: row["target"]),

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "weight": Listed("registering", "Give an instance another weight."),
     "release": Listed("registering", "Let the removals that a registry's guard holds happen."),
     "sync": Listed("syncing", "Show what sync would do, how it stands, and steer it."),
+    "peer": Listed("peer", "Deal with the hubs of other clusters."),
     "token": Listed("token", "Make, list and take back the tokens with which edges and clients join."),
     "version": Listed("version", "Print the version."),
 }

@@ -268,6 +268,46 @@ class EdgeList(Shape, frozen=True, kw_only=True):
     edges: tuple[EdgeShape, ...]
 
 
+class ReaderShape(Shape, frozen=True, kw_only=True):
+    """A peer's hub that reads from ours now."""
+
+    since_s: float
+    revision: int
+    lag: int
+    lag_s: float
+    bytes: int
+    records: int
+
+
+class PeerShape(Shape, frozen=True, kw_only=True):
+    """Another cluster's hub: what we read from it, and what it reads from us (`reader`; null: nothing now)."""
+
+    name: str
+    address: str
+    detail: Literal["instances", "summary"]
+    state: Standing
+    age_s: float
+    instances: int
+    skipped: int
+    held: int
+    error: str | None
+    received_bytes: int
+    reader: ReaderShape | None
+
+
+class PeerList(Shape, frozen=True, kw_only=True):
+    """All peers of our cluster."""
+
+    peers: tuple[PeerShape, ...]
+
+
+class Forgotten(Shape, frozen=True, kw_only=True):
+    """What a retired peer had said."""
+
+    peer: str
+    instances: int
+
+
 class WaitingShape(Shape, frozen=True, kw_only=True):
     """A registry that is not in step."""
 

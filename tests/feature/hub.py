@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Hub:
 
     def configure(self, **sections: Any) -> None:
         """Write its file with other sections; a running hub reads it when it is told to (`reload`)."""
-        self._config |= sections
+        listen = {**self._config["listen"], **sections.pop("listen", {})}
+        self._config |= {**sections, "listen": listen}
         self._file.write_text(json.dumps(self._config))
 
     def reload(self, **sections: Any) -> None:
@@ -62,6 +64,13 @@ class Hub:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def pause(self) -> None:
+        """It is there, and says nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self, number: signal.Signals) -> int:
         assert self._process is not None

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.servers.api import horizon, members, reading, registration, sync, watch
+from pilot_plus.servers.api import horizon, members, peers, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
@@ -47,6 +47,7 @@ ROUTES: Final = (
     *registration.ROUTES,
     *sync.ROUTES,
     *members.ROUTES,
+    *peers.ROUTES,
 )
 
 

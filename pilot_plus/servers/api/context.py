@@ -10,6 +10,7 @@ from pilot_plus.catalog.admission import admission_of
 from pilot_plus.config import Config
 from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
 from pilot_plus.servers.api.desk import Desk
+from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.notary import Notary
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer
@@ -30,6 +31,7 @@ class Context:
         clock: Callable[[], float] = monotonic,
         carrying: Callable[[], Carrying] = Carrying,
         notary: Notary | None = None,
+        neighbourhood: Neighbourhood | None = None,
     ) -> None:
         """Answer from what `holder` publishes; write and operate through `desk`, and `notary` for who belongs to us.
 
@@ -46,6 +48,7 @@ class Context:
         self.started = clock()
         self._carrying = carrying
         self._notary = notary
+        self.neighbourhood = neighbourhood
 
     @property
     def notary(self) -> Notary:

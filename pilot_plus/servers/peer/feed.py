@@ -154,18 +154,16 @@ class Feeds:
     def __init__(self, holder: Holder, tasks: asyncio.TaskGroup) -> None:
         self._holder = holder
         self._tasks = tasks
-        self._feeds: dict[Terms, Feed] = {}
+        self._feeds: dict[str, Feed] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def of(self, terms: Terms) -> Feed:
         """The feed for a reader of these terms. A reader has one: with other terms its former one ends."""
-        feed = self._feeds.get(terms)
-        if feed is None:
-            for former in [one for one in self._feeds if one.reader == terms.reader]:
-                del self._feeds[former]
+        feed = self._feeds.get(terms.reader)
+        if feed is None or feed.terms != terms:
             if running := self._running.pop(terms.reader, None):
                 running.cancel()
-            feed = self._feeds[terms] = Feed(self._holder, terms)
+            feed = self._feeds[terms.reader] = Feed(self._holder, terms)
             self._running[terms.reader] = self._tasks.create_task(feed.run(), name=f"feed for {terms.reader}")
         return feed
 

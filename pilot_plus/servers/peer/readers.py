@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-import msgspec
+from pilot_plus.views.shapes import ReaderShape
 
 
 class Reader:
@@ -22,19 +22,6 @@ class Reader:
     def hear(self, revision: int) -> None:
         """The reader holds everything up to a revision."""
         self.heard, self.heard_at = revision, monotonic()
-
-
-class ReaderShape(msgspec.Struct, frozen=True, kw_only=True):
-    """A reader, as `get peers` shows it."""
-
-    since_s: float
-    revision: int
-    lag: int
-    """Changes that it has not confirmed yet."""
-    lag_s: float
-    """Seconds since it confirmed anything, if it lags."""
-    bytes: int
-    records: int
 
 
 class Readers:

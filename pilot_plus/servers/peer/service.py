@@ -82,21 +82,24 @@ class PeerService:
             raise Refusal(StatusCode.PERMISSION_DENIED, why)
         context.set_compression(grpc.Compression.Gzip)
         reader = self.readers.enter(opened.cluster)
+        feed = self._feeds.of(_terms(offer, opened))
         try:
             async with asyncio.TaskGroup() as tasks:
-                speaking = tasks.create_task(self._speak(_terms(offer, opened), opened, reader, context))
-                await _listen(context, reader)
+                speaking = tasks.create_task(self._speak(feed, opened, reader, context))
+                refusal = await _listen(context, reader)
                 speaking.cancel()
-        except* aio.BaseError:
-            pass
         finally:
             self.readers.leave(reader)
+        if refusal:
+            raise refusal
 
-    async def _speak(self, terms: Terms, opened: pb.Open, reader: Reader, context: Context) -> None:
-        feed = self._feeds.of(terms)
-        async for word in self._words(feed, opened, reader):
-            reader.bytes += word.ByteSize()
-            await context.write(word)
+    async def _speak(self, feed: Feed, opened: pb.Open, reader: Reader, context: Context) -> None:
+        try:
+            async for word in self._words(feed, opened, reader):
+                reader.bytes += word.ByteSize()
+                await context.write(word)
+        except aio.BaseError:  # the connection is gone, as `_listen` hears too
+            pass
 
     async def _words(self, feed: Feed, opened: pb.Open, reader: Reader) -> AsyncIterator[pb.HubWord]:
         while not (feed.is_whole and self._is_ready()):
@@ -133,18 +136,25 @@ async def _opened(context: Context) -> pb.Open:
     return word.open
 
 
-async def _listen(context: Context, reader: Reader) -> None:
-    """Hear how far the reader has come, until it ends or is silent. What else it says is for later versions."""
+async def _listen(context: Context, reader: Reader) -> Refusal | None:
+    """Hear how far the reader has come, until it ends, or why that must end.
+
+    What else it says is for later versions.
+    """
     try:
         while True:
             async with asyncio.timeout(SILENCE):
                 word = await _word(context)
             if word is None:
-                return
+                return None
             if word.WhichOneof("word") == "heard":
                 reader.hear(word.heard.revision)
-    except TimeoutError as error:
-        raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {SILENCE:.0f} s") from error
+    except TimeoutError:
+        return Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {SILENCE:.0f} s")
+    except Refusal as refusal:
+        return refusal
+    except aio.BaseError:
+        return None
 
 
 async def _word(context: Context) -> pb.ReaderWord | None:

@@ -43,11 +43,15 @@ def is_plaintext(config: Config) -> bool:
 
 @asynccontextmanager
 async def serving(
-    address: Address, handlers: Iterable[grpc.GenericRpcHandler], shown: Callable[[], Serving] | None
+    address: Address,
+    handlers: Iterable[grpc.GenericRpcHandler],
+    shown: Callable[[], Serving] | None,
+    *,
+    key: str = "listen.xds",
 ) -> AsyncIterator[Address]:
     """Serve until the context ends; yields the address that is listened at (port 0 takes any that is free).
 
-    `shown`: what the hub shows over mutual TLS; None: plaintext.
+    `shown`: what the hub shows over mutual TLS; None: plaintext. `key`: where the configuration names the address.
 
     Raises:
         ConfigError: somebody else listens there, or the address is not this machine's.
@@ -60,7 +64,7 @@ async def serving(
         else:
             port = server.add_secure_port(address, server_credentials(shown))
     except RuntimeError as error:
-        raise ConfigError(f"listen.xds: can't listen at {address}: it is taken, or not this machine's") from error
+        raise ConfigError(f"{key}: can't listen at {address}: it is taken, or not this machine's") from error
     await server.start()
     try:
         yield Address(f"{address.rpartition(':')[0]}:{port}")

@@ -1,0 +1,168 @@
+"""Neighbours: the hubs of other clusters, whom we read from and who read from us."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from time import monotonic
+
+from pilot_plus.catalog import Catalog, Holder, Source
+from pilot_plus.catalog.admission import Admission, listens_only_on_loopback
+from pilot_plus.catalog.fold import Rules
+from pilot_plus.catalog.guard import Limits
+from pilot_plus.config import Config, ConfigError, Guard, Peer
+from pilot_plus.ingest import Ingest, Watched
+from pilot_plus.metrics import PEER_BYTES
+from pilot_plus.ports import Source as Opened
+from pilot_plus.servers import xds
+from pilot_plus.servers.join.calls import Context
+from pilot_plus.servers.peer import PeerService, feeding
+from pilot_plus.views import overview, shapes
+from pilot_plus.views.endpoints import home_of
+from pilot_plus.views.export import Terms
+from pilot_plus.wire.look import is_loopback
+from pilot_plus.wire.selections import Selection
+
+KIND = "peer"
+
+
+def check(config: Config) -> None:
+    """Check that every peer can be reached in a way that we may use.
+
+    Raises:
+        ConfigError: plaintext where it is not allowed.
+    """
+    for index, peer in enumerate(config.peers):
+        if peer.insecure and not is_loopback(peer.address.host):
+            raise ConfigError(f"peers[{index}].insecure: {peer.address} is not on this machine: leave it out")
+
+
+def source_of(peer: Peer, now: float) -> Source:
+    """A peer's source, as the catalog knows it first."""
+    return Source(name=peer.name, kind=KIND, zone="", since=now)
+
+
+def rules_of(config: Config, peer: Peer) -> Rules:
+    """What applies to what a peer says: its own names have been mapped by `import`, and its zones are its own."""
+    listen = config.listen
+    listeners = [address for address in (listen.http, listen.xds, listen.dns, listen.peer) if address]
+    admission = Admission(
+        cluster=config.cluster,
+        registry=peer.name,
+        zone="",
+        namespace="",
+        loopback_is_fine=listens_only_on_loopback(listeners),
+        own_hosts=frozenset(address.host for address in listeners),
+        own_listeners=frozenset((address.host, address.port) for address in listeners),
+        writes_reserved=True,
+    )
+    guard = Guard()
+    limits = Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min)
+    return Rules(admission, limits)
+
+
+def watched_of(config: Config, peer: Peer, open_: Callable[[], AbstractAsyncContextManager[Opened]]) -> Watched:
+    """A peer as ingest opens it."""
+    return Watched(peer.name, open_, rules_of(config, peer))
+
+
+def imports_of(peer: Peer) -> tuple[Selection, ...]:
+    """What a peer's services become here."""
+    return tuple(_selection(one.services, one.labels, deny=one.deny, rename=one.rename) for one in peer.import_)
+
+
+class Neighbours:
+    """Serves those who read from us, and says how both ways stand."""
+
+    def __init__(self, config: Config, holder: Holder, ingest: Ingest) -> None:
+        self._config = config
+        self._holder = holder
+        self._ingest = ingest
+        self._home = home_of(config)
+        self._started = monotonic()
+        self._service: PeerService | None = None
+
+    async def serve(self) -> None:
+        """Let peers read until cancelled, if there is an address for it.
+
+        Raises:
+            ConfigError: the address can't be listened at.
+        """
+        address = self._config.listen.peer
+        if address is None or not self._config.peers:
+            return
+        async with AsyncExitStack() as stack:
+            feeds = await stack.enter_async_context(feeding(self._holder))
+            self._service = PeerService(feeds, self._offer, self._is_ready, self._why_not)
+            await stack.enter_async_context(xds.serving(address, [self._service.handler()], None, key="listen.peer"))
+            await asyncio.Event().wait()
+
+    def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:
+        """How every peer stands."""
+        return shapes.PeerList(peers=tuple(self._shape(peer, catalog, now) for peer in self._config.peers))
+
+    async def forget(self, name: str) -> int:
+        """Take out what a retired peer has last said; return how many instances that was.
+
+        Raises:
+            ValueError: there is no such peer, or it is in step and would say it all again.
+        """
+        if name not in {peer.name for peer in self._config.peers}:
+            raise ValueError(f"there is no peer {name!r}")
+        source = self._holder.current.sources[name]
+        if not source.is_stale:
+            raise ValueError(f"{name} is in step and would say it all again: take it out of `peers`, or stop it, first")
+        await self._ingest.forget(name)
+        return len(source.instances)
+
+    def _shape(self, peer: Peer, catalog: Catalog, now: float) -> shapes.PeerShape:
+        source = catalog.sources[peer.name]
+        registry = overview.registry(source, self._home, now)
+        reader = self._service.readers.shape(peer.name) if self._service else None
+        return shapes.PeerShape(
+            name=peer.name,
+            address=str(peer.address),
+            detail=peer.detail,
+            state=registry.state,
+            age_s=registry.age_s,
+            instances=registry.instances,
+            skipped=registry.skipped,
+            held=registry.held,
+            error=registry.error,
+            received_bytes=int(PEER_BYTES.labels(peer.name)._value.get()),  # noqa: SLF001 - there is no other way
+            reader=reader,
+        )
+
+    def _offer(self, cluster: str) -> Terms | None:
+        """Our side of the terms for a reader."""
+        peer = self._peer(cluster)
+        if peer is None:
+            return None
+        return Terms(
+            home=self._home,
+            reader=cluster,
+            peers=frozenset(one.name for one in self._config.peers),
+            selections=tuple(
+                _selection(one.services, one.labels, deny=one.deny, rename=one.rename) for one in peer.export
+            ),
+            summary=peer.detail == "summary",
+        )
+
+    def _is_ready(self) -> bool:
+        """Whether all registries of ours have been heard, or waited for long enough; peers wait for nobody."""
+        if monotonic() - self._started >= self._config.ready_after:
+            return True
+        sources = self._holder.current.sources
+        return not any(sources[registry.name].is_stale for registry in self._config.registries)
+
+    def _why_not(self, context: Context, cluster: str) -> str:
+        peer = self._peer(cluster)
+        if peer is None or peer.insecure:
+            return ""
+        return f"peer {cluster!r} is to be met over mutual TLS (or with `insecure: true` on loopback)"
+
+    def _peer(self, cluster: str) -> Peer | None:
+        return next((peer for peer in self._config.peers if peer.name == cluster), None)
+
+
+def _selection(services: tuple[str, ...], labels: Mapping[str, str], *, deny: bool, rename: str) -> Selection:
+    return Selection(services=services, labels=tuple(sorted(labels.items())), deny=deny, rename=rename)
