@@ -92,7 +92,7 @@ async def test_what_one_cluster_registers_the_other_finds_and_loses(tmp_path: Pa
 
 
 async def test_only_what_is_exported_and_imported_crosses_and_under_the_names_agreed(tmp_path: Path):
-    links = {
+    links: Links = {
         "east": {"west": {"import": [{"services": ["theirs/*"]}, {"services": ["theirs/secret*"], "deny": True}]}},
         "west": {"east": {"export": [{"services": ["shop/*"], "rename": "theirs/{1}"}]}},
     }
@@ -122,7 +122,7 @@ async def test_a_full_mesh_of_four_has_everything_once(tmp_path: Path):
 
 async def test_a_ring_takes_the_shortest_way_and_the_other_one_when_a_link_goes(tmp_path: Path):
     """a - b - c - a, each relaying the others: what a has reaches c at first hand, and through b when they part."""
-    links = {
+    links: Links = {
         name: {
             other: {"export": EVERYTHING, "import": EVERYTHING, "relay": [third]}
             for other, third in ((others[0], others[1]), (others[1], others[0]))
@@ -150,7 +150,7 @@ async def test_a_ring_takes_the_shortest_way_and_the_other_one_when_a_link_goes(
 
 async def test_spokes_see_each_other_through_the_hub_that_they_let_relay(tmp_path: Path):
     spoke = {"export": EVERYTHING, "import": EVERYTHING}
-    links = {
+    links: Links = {
         "center": {"north": spoke, "south": spoke},
         "north": {"center": {**spoke, "relay": ["south"]}},
         "south": {"center": spoke},
@@ -214,7 +214,7 @@ async def readers_records(running: Hub) -> int:
 
 
 async def test_a_summary_is_one_record_a_zone_and_carries_the_healthy_weight(tmp_path: Path):
-    links = {
+    links: Links = {
         "east": {"west": {"import": EVERYTHING}},
         "west": {"east": {"export": EVERYTHING, "detail": "summary"}},
     }
@@ -237,7 +237,7 @@ async def test_a_summary_is_one_record_a_zone_and_carries_the_healthy_weight(tmp
 
 async def test_a_retired_cluster_is_forgotten_everywhere(tmp_path: Path):
     spoke = {"export": EVERYTHING, "import": EVERYTHING}
-    links = {
+    links: Links = {
         "center": {"north": spoke, "south": spoke},
         "north": {"center": {**spoke, "relay": ["south"]}},
         "south": {"center": spoke},
