@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "sync": Listed("syncing", "Show what sync would do, how it stands, and steer it."),
     "peer": Listed("peer", "Deal with the hubs of other clusters."),
     "token": Listed("token", "Make, list and take back the tokens with which edges and clients join."),
+    "bootstrap": Listed("bootstrap", "Print what an Envoy or a proxyless gRPC client needs to begin."),
     "version": Listed("version", "Print the version."),
 }
 

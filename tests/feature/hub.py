@@ -25,12 +25,13 @@ class Hub:
     def __init__(self, folder: Path, **sections: Any) -> None:
         folder.mkdir(exist_ok=True)
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.xds = f"127.0.0.1:{free_port()}"
         self._file = folder / "hub.json"
         self._log = folder / "hub.log"
         self._config: dict[str, Any] = {
             "cluster": "east",
             "journal": f"sqlite:///{folder}/hub.db",
-            "listen": {"http": self.url.removeprefix("http://")},
+            "listen": {"http": self.url.removeprefix("http://"), "xds": self.xds},
         }
         self.configure(**sections)
         self._process: subprocess.Popen[bytes] | None = None

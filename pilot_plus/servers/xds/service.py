@@ -67,6 +67,7 @@ class Discovery:
         self._is_zone = is_zone
         self._ready = ready
         self._clock = clock
+        counts.STREAMS.set_function(lambda: len(roster.clients))
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """What a gRPC server adds."""
