@@ -59,7 +59,7 @@ def test_claims_are_held_against_the_identity(who: SpiffeId, id_: str, *, is_rig
     if is_right:
         check_claims(client, who, "east")
     else:
-        with pytest.raises(ValueError, match="spiffe://|the hub"):
+        with pytest.raises(ValueError, match=r"spiffe://|the hub"):
             check_claims(client, who, "east")
 
 
