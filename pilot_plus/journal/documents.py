@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pilot_plus.journal.form import check_key
-from pilot_plus.journal.tables import DOCUMENTS, TURN, next_revision, upsert
+from pilot_plus.journal.tables import DOCUMENTS, IDENTITY, TURN, next_revision, upsert
 from pilot_plus.sql import Store
 
 ABSENT: Final = 0
@@ -60,6 +60,18 @@ class Documents:
                 rows = (await connection.execute(page.where(DOCUMENTS.c.key > rows[-1].key))).all()
         return found
 
+    async def changed(self, kind: str, since: int) -> Sequence[Document]:
+        """The documents of a kind that were written after a revision; what was removed is not told."""
+        later = sa.select(*_row).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.revision > since)
+        async with self._store.reading() as connection:
+            rows = (await connection.execute(later)).all()
+        return [Document(row.key, row.revision, row.payload.encode()) for row in rows]
+
+    async def revision(self) -> int:
+        """The newest revision that any copy of the hub was given: as long as it stands, nothing has been written."""
+        async with self._store.reading() as connection:
+            return int(await connection.scalar(sa.select(IDENTITY.c.revision)) or 0)
+
     async def put(self, kind: str, key: str, payload: bytes, *, expected: int | None = None) -> Document:
         """Write a document; with `expected`, only if that is still its revision (`ABSENT`: it is not there).
 
@@ -86,6 +98,7 @@ class Documents:
         """
         async with self._store.writing(TURN) as connection:
             await _expect(connection, kind, key, expected)
+            await next_revision(connection)
             await connection.execute(sa.delete(DOCUMENTS).where(_is(kind, key)))
 
     async def write(self, kind: str, puts: Mapping[str, bytes], deletes: Sequence[str] = ()) -> None:

@@ -10,7 +10,7 @@ What does hold a mark is remembered by its key, for as long as this process live
 sink still proves that such a record is ours before it is touched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
@@ -41,6 +41,14 @@ class Documents(Protocol):
 
     async def list(self, kind: str) -> Sequence[Document]:
         """All of a kind."""
+        ...
+
+    async def changed(self, kind: str, since: int) -> Sequence[Document]:
+        """Those of a kind that were written after a revision, by whichever copy of the hub."""
+        ...
+
+    async def revision(self) -> int:
+        """As long as it stands, nothing has been written."""
         ...
 
     async def write(self, kind: str, puts: Mapping[str, bytes], deletes: Sequence[str] = ()) -> None:
@@ -88,11 +96,36 @@ class Index:
         Raises:
             OSError: the journal can't be read.
         """
-        for document in await self._documents.list(KIND):
-            try:
-                self._remember(msgspec.json.decode(document.payload, type=Written))
-            except msgspec.MsgspecError:
-                continue
+        for one in _decoded(await self._documents.list(KIND)):
+            self._remember(one)
+
+    async def take_over(self, target: str) -> None:
+        """Read everything again, for another copy of the hub with this journal may have written until now.
+
+        What is noted no more has gone from `target`; elsewhere the copy whose turn it is there may be about to note it.
+
+        Raises:
+            OSError: the journal can't be read.
+        """
+        now = {one.name: one for one in _decoded(await self._documents.list(KIND))}
+        for one in self.in_target(target):
+            if one.name not in now:
+                self._drop(one)
+        for one in now.values():
+            self._remember(one)
+
+    async def learn(self, since: int) -> set[str]:
+        """What copies of the hub have written since a revision of the journal; return the units that are news to us.
+
+        Raises:
+            OSError: the journal can't be read.
+        """
+        news = [
+            one for one in _decoded(await self._documents.changed(KIND, since)) if self._written.get(one.name) != one
+        ]
+        for one in news:
+            self._remember(one)
+        return {one.unit for one in news}
 
     def owner(self, registry: str, instance: Instance) -> tuple[str, Origin] | None:
         """Rule and origin of a record read from a registry; None if we did not write it, or it says so itself."""
@@ -194,6 +227,15 @@ class Index:
         if old.key:
             self._by_key.pop((old.target, old.key), None)
         self._by_endpoint.pop((old.target, old.unit, old.address, old.ports), None)
+
+
+def _decoded(documents: Iterable[Document]) -> Iterator[Written]:
+    """What can be read of them; the rest is nobody's."""
+    for document in documents:
+        try:
+            yield msgspec.json.decode(document.payload, type=Written)
+        except msgspec.MsgspecError:
+            continue
 
 
 def _written(target: str, copy: Copy) -> Written:

@@ -54,6 +54,8 @@ class Reconciler:
         self.error = ""
         """Why it can't write now."""
         self.writes = 0
+        self.has_compared = False
+        """Whether everything has been looked at since its turn has come."""
         self._world = world
         self._open = open_
         self._owner = owner
@@ -63,6 +65,8 @@ class Reconciler:
         self._known = asyncio.Event()
         self._standings: tuple[object, ...] = ()
         self._is_needed = False
+        self._had_turn = False
+        """Whether it has been ours to write since the index was read last."""
 
     def __repr__(self) -> str:
         """Say what is left to do."""
@@ -96,6 +100,7 @@ class Reconciler:
         self.planning.target = msgspec.structs.replace(target, preview=preview)
         self.planning.units = Units(self.planning.target, rules)
         self.planning.open.clear()
+        self._turn.live_for(self._shortest_lease() / 3)
         self.look_at_everything()
 
     def set_modes(self, modes: dict[str, Mode]) -> None:
@@ -199,7 +204,7 @@ class Reconciler:
         self.planning.target = msgspec.structs.replace(self.planning.target, preview=preview)
         self.planning.units.target = self.planning.target
         self.planning.settling.connected(adopts_by_writing=not isinstance(sink, Renewing))
-        self._turn = self._new_turn()
+        self._turn, self._had_turn = self._new_turn(), False
         writing = Writing(self.registry, sink, self._world.index, self.planning.settling, self._clock)
         self.look_at_everything()
         async with asyncio.TaskGroup() as tasks:
@@ -224,11 +229,13 @@ class Reconciler:
             await agenda.until_due(settling.next_overdue())
             agenda.note(settling.overdue(self._clock()))
             await self._until_allowed()
+            await self._learn_what_others_wrote()
             if agenda.takes_everything():
                 settling.try_everything_again()
                 agenda.note(await self.planning.all_units())
             failed = await one_round.run()
             self._known.set()
+            self.has_compared = True
             self.error = writing.error
             if failed:
                 agenda.note_later(self._clock() + backoff.next(), failed)
@@ -236,9 +243,21 @@ class Reconciler:
                 backoff.reset()
             self.writes, writing.writes = self.writes + writing.writes, 0
 
+    async def _learn_what_others_wrote(self) -> None:
+        """Once in each turn of ours: a copy of the hub that shares our journal may have written until now."""
+        if self._had_turn:
+            return
+        self.has_compared = False
+        try:
+            await self._world.index.take_over(self.registry)
+        except OSError as error:
+            raise SourceLost(f"the journal can't be read: {error}") from error
+        self._had_turn = True
+
     async def _until_allowed(self) -> None:
         """Wait until it is our turn, and what the target is seen to hold is the truth."""
         while not self._may_write:
+            self._had_turn = self._had_turn and self._turn.is_mine
             self._agenda.heed()
             await self._agenda.noted()
 

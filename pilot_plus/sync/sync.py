@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 KIND: Final = "sync-mode"
 """Of the journal's documents that say which rules are paused or purged."""
+LOOK: Final = 2.0
+"""Seconds between two looks at what others have written into the journal."""
 
 
 class Sync:
@@ -59,6 +61,7 @@ class Sync:
         topology = topology_of(config, with_plans=True)
         self._world = World(holder, topology, self._index, *((carrying,) if carrying else ()))
         self._modes: dict[str, Mode] = {}
+        self._read_up_to = 0
         rules = rules_of(config)
         self._reconcilers = {
             registry.name: Reconciler(
@@ -77,6 +80,7 @@ class Sync:
         """Run until cancelled."""
         await self.load()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_journal(), name="sync: what other copies of the hub have written")
             for reconciler in self._reconcilers.values():
                 tasks.create_task(reconciler.run(), name=f"sync {reconciler.registry}")
 
@@ -86,13 +90,36 @@ class Sync:
         Raises:
             OSError: the journal can't be read.
         """
+        self._read_up_to = await self._documents.revision()
         await self._index.load()
+        await self._load_modes()
+
+    async def _load_modes(self) -> None:
+        modes: dict[str, Mode] = {}
         for document in await self._documents.list(KIND):
             try:
-                self._modes[document.key] = Mode(msgspec.json.decode(document.payload, type=str))
+                modes[document.key] = Mode(msgspec.json.decode(document.payload, type=str))
             except (msgspec.MsgspecError, ValueError):
                 log.warning("unreadable: %s %r", KIND, document.key)
-        self._say_modes()
+        if modes != self._modes:
+            self._modes = modes
+            self._say_modes()
+
+    async def _follow_journal(self) -> None:
+        """Hear what other copies of the hub that share the journal have written, and what operators told them."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                now = await self._documents.revision()
+                if now == self._read_up_to:
+                    continue
+                units = await self._index.learn(self._read_up_to)
+                await self._load_modes()
+            except OSError as error:
+                log.warning("sync: the journal can't be read: %s", error)
+                continue
+            self._read_up_to = now
+            self.touch(units)
 
     def reload(self, config: Config) -> None:
         """Go on with the rules of another configuration; its registries are those of this one."""
@@ -260,7 +287,7 @@ def _state(reconciler: Reconciler, name: str, mode: Mode | None, *, behind: int,
         (not reconciler.planning.is_trusted, "waiting"),
         (held > 0, "held"),
         (behind > 0 or bool(reconciler.error), "behind"),
-        (waiting > 0, "waiting"),
+        (waiting > 0 or not reconciler.has_compared, "waiting"),
     )
     return next((state for holds, state in states if holds), "in_step")
 

@@ -23,7 +23,7 @@ class Turn:
         """`owner` is this hub's own name among its copies; `ttl` at most a third of the copies' lease."""
         self._name = name
         self._me = owner
-        self._ttl = max(SHORTEST, ttl)
+        self.live_for(ttl)
         self._clock = clock
         self._believed_until = 0.0
         self.holder = ""
@@ -32,6 +32,10 @@ class Turn:
     def __repr__(self) -> str:
         """Say whose turn it is."""
         return f"<Turn {self._name} of {self.holder or 'nobody'}>"
+
+    def live_for(self, ttl: float) -> None:
+        """From its next claim on the lock lives so many seconds."""
+        self._ttl = max(SHORTEST, ttl)
 
     @property
     def is_mine(self) -> bool:

@@ -29,7 +29,7 @@ class RuleStatus(Shape, frozen=True, kw_only=True):
     mode: str
     """`apply` or `plan`; `deleted` for a rule that is gone, whose copies are not."""
     state: State
-    """`waiting`: the target or a source can't be trusted now; `held`: removals wait for `sync approve`."""
+    """`waiting`: something can't be trusted, or nothing has been compared yet; `held`: removals wait for `approve`."""
     copies: int
     """What of it is in the target."""
     behind: int

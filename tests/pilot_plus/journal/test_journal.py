@@ -144,7 +144,11 @@ async def test_documents_are_kept_by_kind_and_key(url: str):
         assert await journal.documents.get("port", "a") == written
         assert written.payload == b'{"number":20000}'
         assert await journal.documents.list("port") == [written]
+        assert await journal.documents.changed("port", written.revision - 1) == [written]
+        assert await journal.documents.changed("port", written.revision) == []
+        before = await journal.documents.revision()
         await journal.documents.delete("port", "a")
+        assert await journal.documents.revision() > before
         await journal.documents.delete("port", "a")
         assert await journal.documents.list("port") == []
 

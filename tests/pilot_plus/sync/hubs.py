@@ -79,6 +79,8 @@ class Documents:
         self.kinds: dict[str, dict[str, bytes]] = {}
         self.broken = ""
         """Why nothing can be written."""
+        self._revisions: dict[tuple[str, str], int] = {}
+        self._revision = 0
 
     async def list(self, kind: str) -> Sequence[Any]:
         return [_Document(key, payload) for key, payload in self.kinds.get(kind, {}).items()]
@@ -89,8 +91,16 @@ class Documents:
             raise OSError(self.broken)
         documents = self.kinds.setdefault(kind, {})
         documents.update(puts)
+        self._revision += 1
+        self._revisions.update(((kind, key), self._revision) for key in puts)
         for key in deletes:
             documents.pop(key, None)
+
+    async def changed(self, kind: str, since: int) -> Sequence[Any]:
+        return [one for one in await self.list(kind) if self._revisions[kind, one.key] > since]
+
+    async def revision(self) -> int:
+        return self._revision
 
 
 class _Document(msgspec.Struct, frozen=True):

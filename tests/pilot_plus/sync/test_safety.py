@@ -105,6 +105,7 @@ class Stripping:
 
     def __init__(self, memory: Memory) -> None:
         self.watch, self.drop, self.renew = memory.watch, memory.drop, memory.renew
+        self.claim, self.release = memory.claim, memory.release
         self._memory = memory
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
@@ -183,6 +184,44 @@ async def test_two_hubs_with_the_same_rule_do_not_fight_and_the_other_takes_over
         await until(lambda: "late" in ids(registries.copies("consul")))
         assert other.status("r").owner == "two"
         assert ids(registries.copies("consul")) == {*(f"k{n}" for n in range(10)), "moving", "late"}
+
+
+async def test_who_takes_over_knows_what_the_other_wrote_where_no_mark_is_held():
+    registries, documents = Registries(*ZONES), Documents()
+    stripping(registries, "consul")
+    registries["zk"].write(native("orders", "a"))
+    config = configured(ZONES, [{**ORDERS, "lease": "3s"}, rule("back", "consul", "zk")])
+    first = running(config, registries, documents, owner="one")
+    one = await first.__aenter__()
+    await until_quiet(one)
+    async with running(config, registries, documents, owner="two") as two:
+        await until(lambda: two.status("r").state == "standing_by")
+        registries["zk"].write(native("orders", "b"))  # the second hub has read the journal before this is in it
+        await until(lambda: len(registries.copies("consul")) == 2)
+        await until_quiet(one)
+        await first.__aexit__(None, None, None)
+        await until(lambda: two.status("r").state == "in_step")
+        assert two.status("r").copies == 2
+        assert two.status("r").conflicts == ()
+        registries["zk"].remove("orders/b")
+        await until(lambda: len(registries.copies("consul")) == 1)
+        assert not registries.copies("zk")
+
+
+async def test_a_pause_is_heard_by_every_copy_of_the_hub():
+    registries, documents = Registries(*ZONES), Documents()
+    config = configured(ZONES, [{**ORDERS, "lease": "3s"}])
+    async with (
+        running(config, registries, documents, owner="one") as one,
+        running(config, registries, documents, owner="two") as two,
+    ):
+        await until(lambda: {one.status("r").state, two.status("r").state} == {"in_step", "standing_by"})
+        standing_by = next(hub for hub in (one, two) if hub.status("r").state == "standing_by")
+        writing = two if standing_by is one else one
+        await standing_by.sync.pause("r")
+        await until(lambda: writing.status("r").state == "paused")
+        await standing_by.sync.resume("r")
+        await until(lambda: writing.status("r").state == "in_step")
 
 
 async def test_who_rewrites_our_copies_for_ever_is_not_fought_without_end():
