@@ -28,6 +28,8 @@ from pilot_plus.desk import HubDesk
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Conflict, Journal
 from pilot_plus.journal.follow import follow
+from pilot_plus.journal.past import Past
+from pilot_plus.journal.recorder import Bounds, Recorder
 from pilot_plus.members import Members
 from pilot_plus.ports import Registry, SourceLost
 from pilot_plus.ports import Source as Opened
@@ -70,11 +72,15 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
         desk = HubDesk(registrar, ingest, sync, admissions, own)
         near = neighbours.Neighbours(config, holder, ingest)
-        context = Context(config, holder, desk, carrying=lambda: carrying, notary=members, neighbourhood=near)
+        recorder = _recorder(config, journal, holder)
+        past = Past(recorder, journal.archive) if recorder else None
+        context = Context(
+            config, holder, desk, carrying=lambda: carrying, notary=members, neighbourhood=near, past=past
+        )
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
-        await _restore(config, journal, ingest, edges)
+        await _restore(config, journal, ingest, edges, recorder)
         supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
             work = [
@@ -86,6 +92,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(edges.wait(), name="edges"),
                 tasks.create_task(near.serve(), name="peers"),
                 tasks.create_task(_serve_xds(config, members, edges, supplier), name="xds"),
+                *([tasks.create_task(recorder.run(), name="history")] if recorder else ()),
             ]
             if load is not None:
                 work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload, supplier.reload))))
@@ -287,7 +294,18 @@ def _journalled(config: Config) -> frozenset[str]:
     ) | {roll.NAME, *(one.name for one in config.peers)}
 
 
-async def _restore(config: Config, journal: Journal, ingest: Ingest, edges: roll.Roll) -> None:
+def _recorder(config: Config, journal: Journal, holder: Holder) -> Recorder | None:
+    """What writes history; None where none is kept."""
+    bounds = Bounds(config.history.keep, config.history.max)
+    if not (bounds.keep and bounds.max):
+        return None
+    unknown = frozenset(registry.name for registry in config.registries) - _journalled(config)
+    return Recorder(holder, journal.archive, bounds, unknown=unknown)
+
+
+async def _restore(
+    config: Config, journal: Journal, ingest: Ingest, edges: roll.Roll, recorder: Recorder | None
+) -> None:
     """Show what the journal last knew, and forget registries that are not in the configuration any more."""
     wanted = _journalled(config)
     for name, known in (await journal.last_known()).items():
@@ -296,6 +314,8 @@ async def _restore(config: Config, journal: Journal, ingest: Ingest, edges: roll
             if name == roll.NAME:
                 edges.expect(known.instances)
         else:
+            if recorder:
+                recorder.forget(name, known.instances)
             await journal.forget(name)
 
 

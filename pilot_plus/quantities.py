@@ -1,6 +1,7 @@
 """Values that people write as text: durations, sizes, addresses, service patterns."""
 
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +31,24 @@ def bytes_of(text: str) -> int:
     if not found:
         raise ValueError(f"expected a size like 512KB, 100MB or 1GB, found {text[:40]!r}")
     return int(float(found[1]) * _SIZE[found[2].upper()])
+
+
+def time_of(text: str) -> float:
+    """A time as RFC 3339 has it (without an offset it is UTC), or as seconds since 1970: wall clock, in seconds.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    text = re.sub(r"(?<=[Tt]\d\d:\d\d)(.*) (?=\d\d:\d\d$)", r"\1+", text.strip())  # a `+` that a URL made a space
+    try:
+        if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
+            return float(text)
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"expected a time like 2026-11-21T14:02:07Z, or seconds since 1970, found {text[:40]!r}"
+        ) from error
 
 
 class Address(str):

@@ -7,7 +7,7 @@ somebody who was away resume; who was away for longer compares in full.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -31,16 +31,24 @@ class Follower:
         self.services: set[str] | None = None if services is None else set(services)
         self.touched: set[str] = set()
         """Followed services that changed since the last `changes`."""
+        self._merged = 0
         self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
         """Say how far behind it is."""
         return f"<Follower of {'all' if self.services is None else len(self.services)}, {len(self.touched)} behind>"
 
-    def wake(self, touched: Iterable[str] = ()) -> None:
+    def wake(self, touched: Collection[str] = ()) -> None:
         """Note what was touched, and let `changes` return."""
+        several = len(self.touched) + len(touched)
         self.touched.update(touched)
+        self._merged += several - len(self.touched)
         self._changed.set()
+
+    def forget_merged(self) -> int:
+        """How often a service was touched again before anybody looked at it, since this was last asked."""
+        merged, self._merged = self._merged, 0
+        return merged
 
     async def changes(self) -> frozenset[str]:
         """Wait for a publish that concerns this follower; return the services touched since the last call.

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, Listed]] = {
     "get": Listed("asking", "List services, instances, registries, zones, edges or sync rules."),
     "describe": Listed("asking", "Show one service, registry, zone or edge with everything that is known of it."),
     "explain": Listed("explaining", "Say for every record of a service which way it came, who sees it, and why."),
+    "history": Listed("past", "Show what happened to a service, or how it was at a time."),
     "register": Listed("registering", "Register an instance."),
     "deregister": Listed("registering", "Deregister an instance."),
     "drain": Listed("registering", "Take an instance out of use, or back."),

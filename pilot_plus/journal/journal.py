@@ -7,6 +7,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from pilot_plus.journal.archive import Archive
 from pilot_plus.journal.documents import Documents
 from pilot_plus.journal.records import Changes, Known, Records
 from pilot_plus.journal.tables import IDENTITY, MIGRATIONS, TURN
@@ -27,6 +28,7 @@ class Journal:
         self.id = identity
         self.epoch = epoch
         self.documents = Documents(store)
+        self.archive = Archive(store)
         self._records = Records(store)
         self._store = store
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pilot_plus.sql import Migrations
 
-MIGRATIONS: Final = Migrations(Path(__file__).with_name("migrations"), "journal_version", head="0001", turn=0)
+MIGRATIONS: Final = Migrations(Path(__file__).with_name("migrations"), "journal_version", head="0002", turn=0)
 TURN: Final = 2
 """The journal's turn at the database; our own registry has another."""
 
@@ -28,6 +28,28 @@ DOCUMENTS: Final = sa.table(
     sa.column("key", sa.Text),
     sa.column("revision", sa.BigInteger),
     sa.column("payload", sa.Text),
+)
+HISTORY_BATCHES: Final = sa.table(
+    "history_batches",
+    sa.column("chapter", sa.BigInteger),
+    sa.column("batch", sa.BigInteger),
+    sa.column("payload", sa.LargeBinary),
+)
+HISTORY_CHAPTERS: Final = sa.table(
+    "history_chapters",
+    sa.column("chapter", sa.BigInteger),
+    sa.column("epoch", sa.Text),
+    sa.column("begun", sa.Float),
+    sa.column("ended", sa.Float),
+    sa.column("changes", sa.BigInteger),
+    sa.column("bytes", sa.BigInteger),
+)
+HISTORY_PAGES: Final = sa.table(
+    "history_pages",
+    sa.column("chapter", sa.BigInteger),
+    sa.column("service", sa.Text),
+    sa.column("first", sa.Float),
+    sa.column("payload", sa.LargeBinary),
 )
 IDENTITY: Final = sa.table(
     "journal_identity",

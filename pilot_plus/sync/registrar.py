@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from pilot_plus.catalog import Holder
-from pilot_plus.model import Health, Instance, split_service
+from pilot_plus.catalog import Holder, Place
+from pilot_plus.model import NO_ORIGIN, Health, Instance, split_service
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
 from pilot_plus.sync.index import Documents
@@ -203,16 +203,24 @@ class Registrar:
         for service in (self._shown_as(namespace, name), f"{namespace}/{name}"):
             entry = self._holder.current.entries.get(service)
             found = entry.instances.items() if entry else ()
-            there = [one for place, one in found if place[0] == self._own and one.id == id]
+            there = [one for place, one in found if place[0] == self._own and one.id == id and _is_original(place, one)]
             if there:
                 return next((one for one in there if one.native == f"{namespace}/{name}"), there[0])
         return None
 
 
 def _as_registered(one: Instance) -> Instance:
-    """The instance as its registry names it, where the catalog names it otherwise."""
+    """The instance as its registry names it, where the catalog names it otherwise.
+
+    Without the origin that admission has filled in: written back, that would make it a copy.
+    """
     namespace, name = split_service(one.native or one.service)
-    return msgspec.structs.replace(one, namespace=namespace, name=name, native="")
+    return msgspec.structs.replace(one, namespace=namespace, name=name, native="", origin=NO_ORIGIN)
+
+
+def _is_original(place: Place, one: Instance) -> bool:
+    """Whether somebody registered it there: a copy that sync wrote is nobody's to change."""
+    return one.origin == NO_ORIGIN or ((one.origin.registry, one.origin.id) == place and not one.origin.hops)
 
 
 def _document(name: Name) -> str:

@@ -86,6 +86,10 @@ class Hub:
         async with httpx.AsyncClient(base_url=self.url) as client:
             return await client.post(f"/api/v1{path}", json=body)
 
+    async def patch(self, path: str, body: Any) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return await client.patch(f"/api/v1{path}", json=body)
+
     async def put(self, path: str) -> httpx.Response:
         async with httpx.AsyncClient(base_url=self.url) as client:
             return await client.put(f"/api/v1{path}")

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.servers.api import horizon, members, peers, reading, registration, sync, watch
+from pilot_plus.servers.api import horizon, members, past, peers, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
@@ -43,6 +43,7 @@ ABORT: Final = "pilot_plus.abort"
 ROUTES: Final = (
     *reading.ROUTES,
     *horizon.ROUTES,
+    *past.ROUTES,
     *watch.ROUTES,
     *registration.ROUTES,
     *sync.ROUTES,

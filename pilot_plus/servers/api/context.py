@@ -9,7 +9,7 @@ from pilot_plus.catalog import Catalog, Entry, Holder, Source
 from pilot_plus.catalog.admission import admission_of
 from pilot_plus.config import Config
 from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
-from pilot_plus.servers.api.desk import Desk
+from pilot_plus.servers.api.desk import Desk, Past
 from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.notary import Notary
 from pilot_plus.servers.api.problem import Problem
@@ -32,14 +32,17 @@ class Context:
         carrying: Callable[[], Carrying] = Carrying,
         notary: Notary | None = None,
         neighbourhood: Neighbourhood | None = None,
+        past: Past | None = None,
     ) -> None:
         """Answer from what `holder` publishes; write and operate through `desk`, and `notary` for who belongs to us.
 
-        `clock`: monotonic seconds. `carrying`: what the edges have acknowledged by now.
+        `clock`: monotonic seconds. `carrying`: what the edges have acknowledged by now. `past`: None where no history
+        is kept.
         """
         self.config = config
         self.holder = holder
         self.desk = desk
+        self.past = past
         self.clock = clock
         self.topology = topology_of(config)
         self.home = self.topology.home

@@ -1,4 +1,4 @@
-"""The desk: what the API asks of the hub beyond reading the catalog. The hub stands behind it."""
+"""The desk: what the API asks of the hub beyond reading the catalog, and of its past. The hub stands behind both."""
 
 from typing import Protocol, TypeAlias
 
@@ -6,6 +6,7 @@ import msgspec
 
 from pilot_plus.model import Health, Instance
 from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.views.past import Told
 from pilot_plus.views.sync import SyncPlan, SyncStatus
 
 
@@ -30,6 +31,22 @@ class Conflict(msgspec.Struct, frozen=True):
 
 Outcome: TypeAlias = Done | Unknown | Conflict | Refused | Failed
 """`Refused`: can't be done, and trying again would not help. `Failed`: not done, and may be tried again."""
+
+
+class Past(Protocol):
+    """What history answers from."""
+
+    @property
+    def known_from(self) -> float:
+        """From when on it answers (wall clock, seconds)."""
+        ...
+
+    async def service(self, service: str, at: float | None, limit: int, /) -> Told | None:
+        """A service at a time (wall clock, seconds; None: now) and the newest things that had happened.
+
+        None if nothing was ever heard of it. Raises `OSError` when the journal can't be read.
+        """
+        ...
 
 
 class Steering(Protocol):

@@ -1,0 +1,208 @@
+"""Changes: how one state of a service differs from the next, told so that it can be taken back.
+
+    before                     after                      changes
+    a weight 100, b            a weight 50, c             b gone, a weight 100 → 50, c came
+    a, b                       a, b held by the guard     b held
+
+Pure. A change holds the old and the new, so whoever has a later state and the changes since can walk back to any
+earlier one (`undo`).
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from immutables import Map
+
+from pilot_plus.catalog.catalog import Catalog, Entry, Place
+from pilot_plus.model import Instance
+
+
+class Kind(StrEnum):
+    """What has happened to a record."""
+
+    CAME = "came"
+    CHANGED = "changed"
+    GONE = "gone"
+    HELD = "held"
+    """Its registry says that it is gone, or passes no longer; the guard keeps it as it was."""
+    FREED = "freed"
+    """It was held, and passes again, or what was held happens now: then `changed` or `gone` follows."""
+
+
+class Field(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One field that is not the same; metadata by its name (`metadata.team`). None: it was, or is, not there."""
+
+    name: str
+    old: Any = None
+    new: Any = None
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, kw_only=True, tag="change"):
+    """What has happened to one record of a service."""
+
+    kind: Kind
+    registry: str
+    key: str
+    id: str
+    """The instance's."""
+    of: int
+    """How many instances of the service this registry had before."""
+    fields: tuple[Field, ...] = ()
+    instance: Instance | None = None
+    """The whole of what is gone; of what is held, what it becomes (None: gone)."""
+
+    @property
+    def place(self) -> Place:
+        """Where the record was read."""
+        return self.registry, self.key
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True):
+    """A record in a state of the past."""
+
+    registry: str
+    instance: Instance
+    is_held: bool = False
+
+
+State: TypeAlias = dict[Place, Remembered]
+"""A service as it was, by the places of its records."""
+
+_NOBODY: Final[Map[Place, Instance]] = Map()
+_KEPT: Final = ("health", "weight", "address", "ports", "id", "zone", "locality", "origin", "layout", "lease", "native")
+"""Fields that are compared one by one; the names of service and record are what a record is told by."""
+
+
+def between(before: Entry | None, after: Entry | None) -> Iterator[Change]:
+    """What has happened to the instances of a service."""
+    old = before.instances if before else _NOBODY
+    new = after.instances if after else _NOBODY
+    if old is new:
+        return
+    of = _Counts(old)
+    known = 0
+    for place, instance in new.items():
+        was = old.get(place)
+        known += was is not None
+        if was is instance:
+            continue
+        if was is None:
+            yield _came(place, instance, of)
+        elif fields := fields_between(was, instance):
+            yield Change(
+                kind=Kind.CHANGED, registry=place[0], key=place[1], id=instance.id, of=of[place[0]], fields=fields
+            )
+    if known < len(old):
+        for place, instance in old.items():
+            if place not in new:
+                yield gone(place, instance, of[place[0]])
+
+
+def fields_between(old: Instance, new: Instance) -> tuple[Field, ...]:
+    """The fields of a record that are not the same, as plain values that JSON can hold."""
+    found = []
+    for name in _KEPT:
+        was, now = getattr(old, name), getattr(new, name)
+        if was is not now and was != now:
+            found.append(Field(name, msgspec.to_builtins(was), msgspec.to_builtins(now)))
+    if old.metadata is not new.metadata and old.metadata != new.metadata:
+        was_said, said = dict(old.metadata), dict(new.metadata)
+        names = sorted(was_said.keys() | said.keys())
+        found += [
+            Field(f"metadata.{name}", was_said.get(name), said.get(name))
+            for name in names
+            if was_said.get(name) != said.get(name)
+        ]
+    return tuple(found)
+
+
+def holds_between(before: Catalog, after: Catalog, registry: str) -> Iterator[tuple[str, Change]]:
+    """Whole service name and change for each record that a registry's guard has begun, or ceased, to hold."""
+    old, new = before.sources[registry], after.sources[registry]
+    if old.held is new.held:
+        return
+    begun = [(Kind.HELD, key) for key in new.held if key not in old.held]
+    ended = [(Kind.FREED, key) for key in old.held if key not in new.held]
+    of: dict[str, int] = {}
+    for kind, key in (*begun, *ended):
+        instance = old.instances.get(key)
+        if instance is None:
+            continue
+        service = instance.service
+        if service not in of:
+            of[service] = _Counts(before.entries[service].instances)[registry]
+        held = new.held.get(key)
+        becomes = held.pending if held else None
+        yield (
+            service,
+            Change(kind=kind, registry=registry, key=key, id=instance.id, of=of[service], instance=becomes),
+        )
+
+
+def state_of(catalog: Catalog, entry: Entry | None) -> State:
+    """A service as a catalog has it, ready to be taken back."""
+    if entry is None:
+        return {}
+    return {
+        place: Remembered(place[0], instance, catalog.is_held(place)) for place, instance in entry.instances.items()
+    }
+
+
+def undo(state: State, change: Change) -> None:
+    """Take a change back. What doesn't fit, because something between is not known any more, is left alone."""
+    there = state.get(change.place)
+    match change.kind:
+        case Kind.CAME:
+            state.pop(change.place, None)
+        case Kind.GONE:
+            if change.instance is not None:
+                state[change.place] = Remembered(change.registry, change.instance)
+        case Kind.CHANGED:
+            if there is not None:
+                instance = _with_old(there.instance, change.fields)
+                state[change.place] = msgspec.structs.replace(there, instance=instance)
+        case Kind.HELD | Kind.FREED:
+            if there is not None:
+                state[change.place] = msgspec.structs.replace(there, is_held=change.kind is Kind.FREED)
+
+
+class _Counts:
+    """How many instances each registry had, counted when it is asked for."""
+
+    def __init__(self, old: Mapping[Place, Instance]) -> None:
+        self._old = old
+        self._counts: dict[str, int] = {}
+
+    def __getitem__(self, registry: str) -> int:
+        if not self._counts:
+            for place in self._old:
+                self._counts[place[0]] = self._counts.get(place[0], 0) + 1
+        return self._counts.get(registry, 0)
+
+
+def _came(place: Place, instance: Instance, of: _Counts) -> Change:
+    """Who has the record itself can find it in a later state: its address is enough to tell of it."""
+    address = (Field("address", None, instance.address),)
+    return Change(kind=Kind.CAME, registry=place[0], key=place[1], id=instance.id, of=of[place[0]], fields=address)
+
+
+def gone(place: Place, instance: Instance, of: int) -> Change:
+    """The record at a place is gone; its registry had so many instances of the service."""
+    return Change(kind=Kind.GONE, registry=place[0], key=place[1], id=instance.id, of=of, instance=instance)
+
+
+def _with_old(instance: Instance, fields: tuple[Field, ...]) -> Instance:
+    plain = msgspec.to_builtins(instance)
+    metadata = dict(instance.metadata)
+    for field in fields:
+        if field.name.startswith("metadata."):
+            name = field.name.removeprefix("metadata.")
+            metadata.pop(name, None)
+            if field.old is not None:
+                metadata[name] = field.old
+        else:
+            plain[field.name] = field.old
+    plain["metadata"] = sorted(metadata.items())
+    return msgspec.convert(plain, Instance)
