@@ -1,0 +1,346 @@
+"""First sync of many instances into an empty target, against a bare client that writes the same records, in turn.
+
+`python -m bench first_sync [--kinds etcd zookeeper consul catalog sqlite postgresql] [--instances N] [--rounds N]
+[--lease 15] [--profile]`. Ours is the whole path: plan, index, sink, and meanwhile the target's own source that reports
+every copy; the clock stops with the last answer of the registry. The bare client is what one would write by hand for
+throughput: many requests on their way (ZooKeeper, Consul's agent), transactions of 100 (etcd) or 64 (Consul's catalog)
+of which eight are on their way, transactions of 500 rows (databases).
+"""
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import tempfile
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import aiohttp
+import aiosqlite
+import asyncpg
+import msgspec
+from immutables import Map
+from kazoo.client import KazooClient
+
+from bench.harness.figures import conditions
+from devservers import Consul, Etcd, Postgres, ZooKeeper
+from pilot_plus.catalog import Catalog, Holder, Source
+from pilot_plus.catalog.admission import admission_of
+from pilot_plus.catalog.fold import Rules
+from pilot_plus.config import Config, parse
+from pilot_plus.ingest import Ingest, Watched
+from pilot_plus.journal import Journal
+from pilot_plus.model import Instance, Port, instance
+from pilot_plus.ports import Done
+from pilot_plus.sync import Sync
+from registries import consul, database, etcd, memory, zookeeper
+from registries.consul.catalog_sink import NODE
+from registries.consul.encode import encode as registration_of
+from registries.database.record import encode as row_of
+from registries.etcd import wire_pb2 as wire
+from registries.etcd.client import open_client
+from registries.etcd.copies import copy_of
+from registries.etcd.methods import GRANT, TXN
+from registries.zookeeper.writes import intent_of
+
+Open = Callable[[], AbstractAsyncContextManager[Any]]
+OF_EACH = 10
+
+
+class Target:
+    """A fresh registry, how we open it, and how a bare client writes copies into it."""
+
+    def __init__(self, open_: Open, bare: Callable[[Sequence[Instance]], Awaitable[float]]) -> None:
+        self.open = open_
+        self.bare = bare
+
+
+def native(n: int, protocol: str) -> Instance:
+    return instance(
+        key=f"svc-{n // OF_EACH}/{n}",
+        name=f"com.example.Svc{n // OF_EACH}",
+        id=f"svc-{n}",
+        address=f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}",
+        ports=[Port(protocol, 9000, protocol)],
+        metadata={"team": "shop", "version": "v1", "app": f"app-{n % 50}"},
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the bare clients
+
+
+async def windowed(requests: Sequence[Any], send: Callable[[Any], Awaitable[object]], width: int) -> None:
+    left = deque(requests)
+
+    async def some() -> None:
+        while left:
+            await send(left.popleft())
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(width):
+            tasks.create_task(some())
+
+
+def zookeeper_target(started: ExitStack, layout: str) -> Target:
+    server = started.enter_context(ZooKeeper(java_flags=["-Xmx1g"]))
+    settings = zookeeper.Settings(hosts=server.address, layouts=(layout,), session_timeout=4)
+    (written,) = settings.as_written()
+
+    def write(copies: Sequence[Instance]) -> float:
+        client = KazooClient(hosts=server.address, timeout=4.0)
+        client.start()
+        raws = [intent_of(copy, written).raw for copy in copies]
+        begun = time.perf_counter()
+        made: set[str] = set()
+        answers = []
+        for raw in raws:
+            steps = raw.path.strip("/").split("/")[:-1]
+            for end in range(1, len(steps) + 1):
+                parent = "/" + "/".join(steps[:end])
+                if parent not in made:
+                    made.add(parent)
+                    answers.append(client.create_async(parent))
+            answers.append(client.create_async(raw.path, raw.data, ephemeral=bool(copies[0].lease)))
+        for answer in answers:
+            answer.wait()
+        took = time.perf_counter() - begun
+        client.stop()
+        client.close()
+        return took
+
+    return Target(lambda: zookeeper.connect(settings), lambda copies: asyncio.to_thread(write, copies))
+
+
+def etcd_target(started: ExitStack) -> Target:
+    server = started.enter_context(Etcd())
+    settings = etcd.Settings(
+        endpoints=(server.url,), layouts=({"naming": {"prefix": "services", "protocol": "http"}},), cluster="east"
+    )
+    (layout,) = settings.known_layouts
+
+    async def write(copies: Sequence[Instance]) -> float:
+        async with open_client(settings, wire.RangeRequest(key=b"x")) as client:
+            lease = (await client.call(GRANT, wire.LeaseGrantRequest(TTL=60))).ID
+            pairs = [(one.path, one.data) for one in (copy_of(layout, copy) for copy in copies)]
+            begun = time.perf_counter()
+            batches = [pairs[start : start + 100] for start in range(0, len(pairs), 100)]
+            await windowed(batches, lambda batch: client.call(TXN, _puts(batch, lease)), 8)
+            return time.perf_counter() - begun
+
+    return Target(lambda: etcd.connect(settings), write)
+
+
+def _puts(pairs: Sequence[tuple[bytes, bytes]], lease: int) -> wire.TxnRequest:
+    operations = [
+        wire.RequestOp(request_put=wire.PutRequest(key=key, value=value, lease=lease)) for key, value in pairs
+    ]
+    return wire.TxnRequest(success=operations)
+
+
+def consul_target(started: ExitStack, write_to: str) -> Target:
+    server = started.enter_context(Consul(durable=write_to == "catalog"))
+    settings = consul.Settings(url=server.url, write=write_to, connections=2000)  # type: ignore[arg-type]
+
+    async def write(copies: Sequence[Instance]) -> float:
+        bodies = [registration_of(copy) for copy in copies]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8)) as session:
+
+            async def put(path: str, body: object) -> None:
+                async with session.put(server.url + path, data=msgspec.json.encode(body)) as reply:
+                    assert reply.status == 200, await reply.text()
+
+            begun = time.perf_counter()
+            if write_to == "agent":
+                await windowed(bodies, lambda body: put("/v1/agent/service/register", body), 8)
+                return time.perf_counter() - begun
+            await put("/v1/catalog/register", {"Node": NODE, "Address": "127.0.0.1"})
+            operations = [{"Service": {"Verb": "set", "Node": NODE, "Service": _service(body)}} for body in bodies]
+            batches = [operations[start : start + 64] for start in range(0, len(operations), 64)]
+            await windowed(batches, lambda batch: put("/v1/txn", batch), 8)
+            return time.perf_counter() - begun
+
+    return Target(lambda: consul.connect(settings), write)
+
+
+def _service(body: Any) -> dict[str, object]:
+    raw = msgspec.to_builtins(body)
+    return {"Service": raw["Name"], **{name: raw[name] for name in ("ID", "Address", "Port", "Tags", "Meta", "Weights")}}
+
+
+_INSERT = "INSERT INTO registry_instances (key, namespace, name, id, lease, copied, record) VALUES "
+
+
+def database_target(started: ExitStack, kind: str) -> Target:
+    if kind == "sqlite":
+        folder = started.enter_context(tempfile.TemporaryDirectory())
+        url = f"sqlite:///{folder}/own.db"
+    else:
+        options = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+        url = started.enter_context(Postgres(settings=options)).url
+    settings = database.Settings(url=url)
+
+    async def write(copies: Sequence[Instance]) -> float:
+        async with database.connect(settings):
+            pass  # makes the tables
+        rows = [msgspec.structs.astuple(row_of(copy)) for copy in copies]
+        batches = [rows[start : start + 500] for start in range(0, len(rows), 500)]
+        if kind == "sqlite":
+            async with aiosqlite.connect(url.removeprefix("sqlite:///")) as connection:
+                await connection.execute("PRAGMA synchronous=FULL")
+                begun = time.perf_counter()
+                for batch in batches:
+                    await connection.executemany(f"{_INSERT}(?, ?, ?, ?, ?, ?, ?)", batch)
+                    await connection.commit()
+                return time.perf_counter() - begun
+        link: Any = await asyncpg.connect(url)
+        begun = time.perf_counter()
+        for batch in batches:
+            await link.executemany(f"{_INSERT}($1, $2, $3, $4, $5, $6, $7)", batch)
+        took = time.perf_counter() - begun
+        await link.close()
+        return took
+
+    return Target(lambda: database.connect(settings), write)
+
+
+TARGETS: dict[str, tuple[Callable[[ExitStack], Target], str]] = {
+    "zookeeper": (lambda started: zookeeper_target(started, "spring"), "http"),
+    "dubbo": (lambda started: zookeeper_target(started, "dubbo"), "dubbo"),
+    "etcd": (etcd_target, "http"),
+    "consul": (lambda started: consul_target(started, "agent"), "http"),
+    "catalog": (lambda started: consul_target(started, "catalog"), "http"),
+    "sqlite": (lambda started: database_target(started, "sqlite"), "http"),
+    "postgresql": (lambda started: database_target(started, "postgresql"), "http"),
+}
+
+
+# ------------------------------------------------------------------------------------------------ ours
+
+
+def configured(lease: float) -> Config:
+    rule = {"name": "all", "from": {"registries": ["from"]}, "to": "to", "lease": f"{lease or 15:g}s"}
+    whole = {
+        "cluster": "east",
+        "zones": [{"name": "a", "reaches": ["b"]}, {"name": "b", "reaches": ["a"]}],
+        "registries": [{"name": "from", "kind": "memory", "zone": "a"}, {"name": "to", "kind": "memory", "zone": "b"}],
+        "sync": [rule | {"lifetime": "leased" if lease else "durable"}],
+    }
+    return parse(msgspec.json.encode(whole).decode(), {})
+
+
+class Counting:
+    """How many copies were answered with Done, what they were, and when the last one was."""
+
+    def __init__(self, open_: Open, expected: int) -> None:
+        self._open = open_
+        self._expected = expected
+        self._keys: set[str] = set()
+        self.copies: dict[str, Instance] = {}
+        self.last = 0.0
+        self.all = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Any]:
+        async with self._open() as opened:
+            put = opened.put
+
+            async def counted(copies: Sequence[Instance]) -> Any:
+                results = await put(copies)
+                self.last = time.perf_counter()
+                for copy, result in zip(copies, results, strict=True):
+                    if isinstance(result, Done):
+                        self._keys.add(result.key)
+                        self.copies[result.key] = copy
+                if len(self._keys) >= self._expected:
+                    self.all.set()
+                return results
+
+            opened.put = counted
+            yield opened
+
+
+async def ours(target: Target, count: int, protocol: str, lease: float, profile: cProfile.Profile | None) -> Any:
+    """Seconds until all are written, seconds until all are in step, CPU seconds, and the copies."""
+    config = configured(lease)
+    store = memory.store(f"first-{time.perf_counter()}")
+    store.write(*(native(n, protocol) for n in range(count)))
+    counting = Counting(target.open, count)
+    opens: dict[str, Open] = {"from": lambda: _memory(store), "to": target.open}
+    zones = {registry.name: config.zone_of(registry) for registry in config.registries}
+    sources = {name: Source(name=name, kind="memory", zone=zone) for name, zone in zones.items()}
+    holder = Holder(Catalog(epoch="e", sources=Map(sources)))
+    watched = {
+        registry.name: Watched(registry.name, opens[registry.name], Rules(admission_of(config, registry), None))
+        for registry in config.registries
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        async with Journal.open(f"sqlite:///{folder}/j.db") as journal, asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(Ingest(holder, watched).run())
+            while any(source.is_stale for source in holder.current.sources.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            sync = Sync(config, holder, opens | {"to": counting.open}, journal.documents, owner="hub-1")
+            begun, cpu = time.perf_counter(), time.process_time()
+            if profile:
+                profile.enable()
+            writing = tasks.create_task(sync.run())
+            await counting.all.wait()
+            written, cpu = counting.last - begun, time.process_time() - cpu
+            while len(holder.current.sources["to"].instances) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            if profile:
+                profile.disable()
+            in_step = time.perf_counter() - begun
+            for task in (reading, writing):
+                task.cancel()
+    return written, in_step, cpu, list(counting.copies.values())
+
+
+@asynccontextmanager
+async def _memory(store: memory.Store) -> AsyncIterator[memory.Memory]:
+    yield memory.Memory(store)
+
+
+async def measure(kind: str, arguments: argparse.Namespace) -> None:
+    make, protocol = TARGETS[kind]
+    count = 1000 if kind == "consul" else arguments.instances
+    figures: list[tuple[float, float, float]] = []
+    bare: list[float] = []
+    profile = cProfile.Profile() if arguments.profile else None
+    for _ in range(arguments.rounds):
+        with ExitStack() as started:
+            written, in_step, cpu, copies = await ours(make(started), count, protocol, arguments.lease, profile)
+        with ExitStack() as started:
+            bare.append(await make(started).bare(copies))
+        figures.append((written, in_step, cpu))
+    written, in_step, cpu = (median(one[n] for one in figures) for n in range(3))
+    bare_s = median(bare)
+    print(
+        f"{kind:>11}: bare {count / bare_s:7.0f}/s  ours {count / written:7.0f}/s  = {bare_s / written:4.0%}"
+        f"   (in step after {in_step:.2f} s; hub {cpu / count * 1e6:.0f} µs CPU a copy)",
+        flush=True,
+    )
+    if profile:
+        pstats.Stats(profile).sort_stats(arguments.sort).print_stats(45)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kinds", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--instances", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lease", type=float, default=15.0)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--sort", default="tottime")
+    arguments = parser.parse_args()
+    print(f"first sync of {arguments.instances} instances, lease {arguments.lease:g} s; {conditions()}")
+    for kind in arguments.kinds:
+        await measure(kind, arguments)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
