@@ -1,10 +1,10 @@
 """First sync of many instances into an empty target, against a bare client that writes the same records, in turn.
 
-`python -m bench first_sync [--kinds etcd zookeeper consul catalog sqlite postgresql] [--instances N] [--rounds N]
+`python -m bench first_sync [--kinds etcd zookeeper …] [--instances N] [--rounds N]
 [--lease 15] [--profile]`. Ours is the whole path: plan, index, sink, and meanwhile the target's own source that reports
 every copy; the clock stops with the last answer of the registry. The bare client is what one would write by hand for
-throughput: many requests on their way (ZooKeeper, Consul's agent), transactions of 100 (etcd) or 64 (Consul's catalog)
-of which eight are on their way, transactions of 500 rows (databases).
+throughput: many requests on their way (ZooKeeper, etcd, Consul's agent), transactions of 100 (etcd-100) or 64 (Consul's
+catalog) of which eight are on their way, transactions of 500 rows (databases).
 """
 
 import argparse
@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -116,7 +115,7 @@ def zookeeper_target(started: ExitStack, layout: str) -> Target:
     return Target(lambda: zookeeper.connect(settings), lambda copies: asyncio.to_thread(write, copies))
 
 
-def etcd_target(started: ExitStack) -> Target:
+def etcd_target(started: ExitStack, of_each: int) -> Target:
     server = started.enter_context(Etcd())
     settings = etcd.Settings(
         endpoints=(server.url,), layouts=({"naming": {"prefix": "services", "protocol": "http"}},), cluster="east"
@@ -128,8 +127,8 @@ def etcd_target(started: ExitStack) -> Target:
             lease = (await client.call(GRANT, wire.LeaseGrantRequest(TTL=60))).ID
             pairs = [(one.path, one.data) for one in (copy_of(layout, copy) for copy in copies)]
             begun = time.perf_counter()
-            batches = [pairs[start : start + 100] for start in range(0, len(pairs), 100)]
-            await windowed(batches, lambda batch: client.call(TXN, _puts(batch, lease)), 8)
+            batches = [pairs[start : start + of_each] for start in range(0, len(pairs), of_each)]
+            await windowed(batches, lambda batch: client.call(TXN, _puts(batch, lease)), 8 if of_each > 1 else 200)
             return time.perf_counter() - begun
 
     return Target(lambda: etcd.connect(settings), write)
@@ -169,7 +168,10 @@ def consul_target(started: ExitStack, write_to: str) -> Target:
 
 def _service(body: Any) -> dict[str, object]:
     raw = msgspec.to_builtins(body)
-    return {"Service": raw["Name"], **{name: raw[name] for name in ("ID", "Address", "Port", "Tags", "Meta", "Weights")}}
+    return {
+        "Service": raw["Name"],
+        **{name: raw[name] for name in ("ID", "Address", "Port", "Tags", "Meta", "Weights")},
+    }
 
 
 _INSERT = "INSERT INTO registry_instances (key, namespace, name, id, lease, copied, record) VALUES "
@@ -211,7 +213,8 @@ def database_target(started: ExitStack, kind: str) -> Target:
 TARGETS: dict[str, tuple[Callable[[ExitStack], Target], str]] = {
     "zookeeper": (lambda started: zookeeper_target(started, "spring"), "http"),
     "dubbo": (lambda started: zookeeper_target(started, "dubbo"), "dubbo"),
-    "etcd": (etcd_target, "http"),
+    "etcd": (lambda started: etcd_target(started, 1), "http"),
+    "etcd-100": (lambda started: etcd_target(started, 100), "http"),
     "consul": (lambda started: consul_target(started, "agent"), "http"),
     "catalog": (lambda started: consul_target(started, "catalog"), "http"),
     "sqlite": (lambda started: database_target(started, "sqlite"), "http"),

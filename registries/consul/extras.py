@@ -11,11 +11,11 @@ pilot-plus-added    protocol,secure                    what stands in Meta for o
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
 from pilot_plus.model import ORDINARY_WEIGHT, Instance, Locality, Port
+from registries.layouts.quoting import quoter, unquoted
 
 ID: Final = "pilot-plus-id"
 PORTS: Final = "pilot-plus-ports"
@@ -27,7 +27,7 @@ NAME: Final = "pilot-plus-name"
 NAMES: Final = frozenset((ID, PORTS, WEIGHT, PLACE, LEASE, ADDED, NAME))
 LEASE_SERVICE: Final = "pilot-plus-lease"
 """The service whose checks leased copies live by; it is no application."""
-_SAFE: Final = " !$&'()*+;=@/?#[]{}<>~."
+_quoted: Final = quoter(" !$&'()*+;=@/?#[]{}<>~.")
 
 
 class Extras(msgspec.Struct, frozen=True):
@@ -89,13 +89,9 @@ def taken_out(metadata: Mapping[str, str]) -> tuple[dict[str, str], Extras]:
 
 def _port(text: str) -> Port:
     name, number, protocol = text.split(":")
-    return Port(unquote(name), int(number), unquote(protocol))
+    return Port(unquoted(name), int(number), unquoted(protocol))
 
 
 def _place(text: str) -> Locality:
     region, az, subzone = text.split("|")
-    return Locality(unquote(region), unquote(az), unquote(subzone))
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe=_SAFE)
+    return Locality(unquoted(region), unquoted(az), unquoted(subzone))

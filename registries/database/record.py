@@ -1,11 +1,11 @@
 """A row of our own registry: an instance as columns and one JSON text, and how both are bounded."""
 
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
 from pilot_plus.model import NO_ORIGIN, NOWHERE, ORDINARY_WEIGHT, Health, Instance, Locality, Origin, Port, instance
+from registries.layouts.quoting import quoter
 
 MAX_KEY: Final = 1500
 """Characters: PostgreSQL's index can hold no more than 2,700 bytes."""
@@ -14,7 +14,7 @@ MAX_METADATA: Final = 128
 MAX_RECORD: Final = 65536
 """Bytes of the JSON text."""
 MAX_LEASE: Final = 86400.0
-_SAFE: Final = ":@!$&'()*+,;=~. "
+_quoted: Final = quoter(":@!$&'()*+,;=~. ")
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +52,7 @@ def key_of(namespace: str, name: str, id: str) -> str:  # noqa: A002 - the field
     Raises:
         ValueError: a part can't be encoded, or the whole is too long.
     """
-    key = "/".join(quote(part, safe=_SAFE) for part in (namespace, name, id))
+    key = f"{_quoted(namespace)}/{_quoted(name)}/{_quoted(id)}"
     if len(key) > MAX_KEY:
         raise ValueError(f"namespace, name and id have {len(key)} characters (encoded), more than {MAX_KEY}")
     return key

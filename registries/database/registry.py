@@ -17,7 +17,6 @@ from pilot_plus.ports import Failed, Refused, Result, SourceLost
 from registries.database.household import Household, opened, shared
 from registries.database.locks import Locks
 from registries.database.log import Log, mark_of
-from registries.database.record import decode, encode
 from registries.database.settings import Settings
 
 ALIVE_S: Final = 1.0
@@ -52,11 +51,8 @@ class Database:
                 raise SourceLost(str(error)) from error
 
     def preview(self, instance: Instance) -> Instance | Refused:
-        """What will become of a write: nearly everything is held."""
-        try:
-            return decode(encode(instance))
-        except ValueError as error:
-            return Refused(str(error)[:300])
+        """What will become of a write."""
+        return self._house.writer.preview(instance)
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Register or update each; answered when it is on the disk."""

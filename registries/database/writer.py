@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pilot_plus.model import Instance
 from pilot_plus.ports import Done, Failed, Refused, Result
 from pilot_plus.sql import Store
-from registries.database.record import Row, encode
+from registries.database.record import Row, decode, encode
 from registries.database.statements import Statements
+from registries.layouts.recent import Recent
 
 TURN: Final = 1
 """Our turn at the database; the triggers take the same one."""
@@ -47,16 +48,22 @@ class Writer:
         self._store = store
         self._say = statements
         self._identity = identity
+        self._encoded = Recent(_encoded)
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
         self._closed = ""
+
+    def preview(self, instance: Instance) -> Instance | Refused:
+        """What will become of a write: nearly everything is held."""
+        row = self._encoded.foresee(instance)
+        return row if isinstance(row, Refused) else decode(row)
 
     async def put(self, instances: Sequence[Instance], fences: Mapping[str, str] = NO_FENCES) -> list[Result]:
         """Write each; a copy is refused where an original holds its key.
 
         `fences`: locks that must still be as their owners hold them.
         """
-        encoded = [_encoded(instance) for instance in instances]
+        encoded = [self._encoded.take(instance) for instance in instances]
         rows = [row for row in encoded if isinstance(row, Row)]
         refused: frozenset[str] = frozenset()
         for start in range(0, len(rows), MOST):

@@ -83,14 +83,13 @@ def copy_of(layout: Layout, instance: Instance) -> Copy:
     return Copy(sought_of(layout, key), raw.path.encode(), raw.data, instance.lease, instance.origin)
 
 
-def preview_of(layout: Layout, instance: Instance) -> Instance:
+def preview_of(copy: Copy) -> Instance:
     """How the source will report the copy.
 
     Raises:
         ValueError: the layout can't hold it.
     """
-    copy = copy_of(layout, instance)
-    return _read_back(layout, Raw(copy.path.decode(), copy.data))
+    return _read_back(copy.sought.layout, Raw(copy.path.decode(), copy.data))
 
 
 def sought_of(layout: Layout, key: str) -> Sought:

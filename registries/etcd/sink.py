@@ -41,6 +41,7 @@ from registries.etcd.locks import Locks
 from registries.etcd.ownership import Owner
 from registries.etcd.transactions import batches, concerns_some, in_batches, pipelined
 from registries.layouts.layout import Layout
+from registries.layouts.recent import Recent
 
 
 class _Batch:
@@ -61,6 +62,7 @@ class Writer:
         self._locks = locks
         self._owner = owner
         self._one_at_a_time = asyncio.Lock()
+        self._encoded = Recent(lambda instance: copy_of(self._layout(instance.layout), instance))
         self._created: dict[bytes, int] = {}  # what we created, and when
         self._last: dict[bytes, Last] = {}  # what we wrote last
         self._kept: dict[str, int] = {}  # keys, and their leases
@@ -68,7 +70,7 @@ class Writer:
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write; see `pilot_plus.ports.Previewing`."""
         try:
-            return preview_of(self._layout(instance.layout), instance)
+            return preview_of(self._encoded.foresee(instance))
         except ValueError as error:
             return Refused(str(error))
 
@@ -121,7 +123,7 @@ class Writer:
         """What to write, each key once."""
         for instance in instances:
             try:
-                copy = copy_of(self._layout(instance.layout), instance)
+                copy = self._encoded.take(instance)
             except ValueError as error:
                 batch.places.append(Refused(str(error)))
                 continue

@@ -5,12 +5,13 @@ also match `svc2`), and a name that would need to be read as a path (`..`, an em
 """
 
 from typing import Final
-from urllib.parse import quote
 
 from pilot_plus.model import Health, Instance
+from registries.layouts.quoting import quoter
 
 MAX_KEY: Final = 1024
 """Characters; a longer key is no service record's."""
+_quoted: Final = quoter(":@+=~.,[]")
 
 
 def as_root(prefix: str) -> str:
@@ -50,7 +51,7 @@ def id_part(text: str) -> str:
     Raises:
         ValueError: it is empty, or too long.
     """
-    part = quote(text, safe=":@+=~.,[]")
+    part = _quoted(text)
     if not part or part in (".", "..") or len(part) > 255:
         raise ValueError(f"id {text[:100]!r} can't be a part of a key")
     return part

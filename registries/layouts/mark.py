@@ -12,14 +12,14 @@ than 512 characters (Consul's limit) is replaced by a hash of it, which identifi
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
-from urllib.parse import quote, unquote
 
 from pilot_plus.model import NO_ORIGIN, Instance, Origin
+from registries.layouts.quoting import quoter, unquoted
 
 ORIGIN: Final = "pilot-plus-origin"
 ZONE: Final = "pilot-plus-zone"
 MAX_VALUE: Final = 512
-_SAFE: Final = "/:@!$&'()*+;=~. ?#[]{}<>"
+_quoted: Final = quoter("/:@!$&'()*+;=~. ?#[]{}<>")
 
 
 def marked(instance: Instance) -> dict[str, str]:
@@ -65,8 +65,6 @@ def origin_of(text: str) -> Origin:
     if len(parts) != 4 or not parts[0] or not parts[1]:
         raise ValueError(f"{ORIGIN} {text[:100]!r} is damaged: expected CLUSTER|REGISTRY|ID|HOPS")
     cluster, registry, key, hops = parts
-    return Origin(unquote(cluster), unquote(registry), unquote(key), tuple(unquote(h) for h in hops.split(",") if h))
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe=_SAFE)
+    return Origin(
+        unquoted(cluster), unquoted(registry), unquoted(key), tuple(unquoted(h) for h in hops.split(",") if h)
+    )

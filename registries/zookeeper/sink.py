@@ -16,6 +16,7 @@ from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.ports import Done, Failed, Refused, Result
 from registries.layouts.curator_json import Sharing, payload_class_of
 from registries.layouts.layout import Raw
+from registries.layouts.recent import Recent
 from registries.layouts.tree import Place, TreeLayout
 from registries.zookeeper.connection import Connection
 from registries.zookeeper.locks import Locks
@@ -49,6 +50,7 @@ class Writer:
         self._locks = locks
         self._layouts = settings.as_written()
         self._one_at_a_time = asyncio.Lock()
+        self._intents = Recent(self._intent)
         self._created: dict[str, int] = {}
         self._paths: dict[str, str] = {}
         self._shared: set[str] = set()
@@ -57,7 +59,7 @@ class Writer:
 
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write; see `pilot_plus.ports.Previewing`."""
-        intent = self._intent(instance)
+        intent = self._intents.foresee(instance)
         return intent if isinstance(intent, Refused) else intent.read
 
     async def put(self, instances: Sequence[Instance]) -> list[Result]:
@@ -67,7 +69,7 @@ class Writer:
             intents: dict[str, Intent] = {}
             places: dict[str, list[int]] = {}
             async for number, instance in breathing(enumerate(instances)):
-                intent = self._intent(instance)
+                intent = self._intents.take(instance)
                 if isinstance(intent, Refused):
                     results[number] = intent
                 elif intents.setdefault(intent.sought.key, intent).origin != intent.origin:

@@ -56,7 +56,7 @@ def foreign(kv: object) -> bool:
 
 
 def test_a_copy_says_how_it_will_be_reported():
-    reported = preview_of(NAMING, made())
+    reported = preview_of(copy_of(NAMING, made()))
     assert reported.key == COPY.sought.key == "services/com.X/10.0.0.1:80"
     assert reported.layout == "naming"
 
