@@ -27,6 +27,8 @@ SILENCE: Final = 5.0
 """Seconds without a mark after which the peer is lost."""
 EDGES: Final = ("pilot-plus", "edge")
 MAX_RECORDS: Final = 1_000_000
+_SETTLING: Final = 0.01
+"""Seconds for grpc's own task of a cancelled stream, which nothing can wait for, to see its end."""
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ class Peer:
             raise SourceLost(f"{self._named}: the stream has ended") from error
         finally:
             call.cancel()
+            await asyncio.sleep(_SETTLING)
 
     async def _told(self, call: aio.StreamStreamCall) -> AsyncGenerator[Update, None]:
         listed: _List | None = None

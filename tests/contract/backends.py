@@ -14,6 +14,7 @@ BACKENDS: Final = {
     "etcd": "tests.contract.backend_etcd:EtcdBackend",
     "sqlite": "tests.contract.backend_database:SQLiteBackend",
     "postgresql": "tests.contract.backend_database:PostgreSQLBackend",
+    "peer": "tests.contract.backend_peer:PeerBackend",
     "kubernetes": "tests.contract.backend_kubernetes:KubernetesBackend",
 }
 """Each is a class made without arguments, whose object is a `Backend`; a context manager too, if it owns a server."""

@@ -12,7 +12,7 @@ from tests.contract.backends import backend as make_backend
 from tests.contract.backends import chosen
 from tests.contract.mirror import mirroring
 
-UNPREVIEWED = ("kubernetes",)
+UNPREVIEWED = ("kubernetes", "peer")
 
 
 @pytest.fixture(scope="module", params=[kind for kind in chosen() if kind not in UNPREVIEWED])
