@@ -136,5 +136,5 @@ def _sample(name: str, shape: dict[str, object]) -> Sample:
         port[0]["number"],
         int(str(shape["weight"])),
         tuple(sorted(metadata.items())),
-        Health(shape["health"]),
+        Health(str(shape["health"])),
     )
