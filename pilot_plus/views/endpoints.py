@@ -8,9 +8,11 @@ addresses of different clusters are never the same.
     zk      10.1.0.7:20880   stale       ─┐
     consul  10.1.0.7:20880   copy of zk  ─┴─▶ one endpoint, shown by consul's record, recorded in consul and zk
     consul  10.1.0.8:20880               ───▶ another one
+    zk      10.1.0.9:20880, 50051        ─┐
+    zk      10.1.0.9:20880               ─┴─▶ one endpoint with both ports: Dubbo 3 registers in two layouts
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +20,7 @@ import msgspec
 from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.catalog.naming import aliases_of
 from pilot_plus.config import Config
-from pilot_plus.model import Instance
+from pilot_plus.model import Instance, shared_ports
 from pilot_plus.views.preference import passed_over, place_in
 
 
@@ -57,6 +59,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     place: Place
     instance: Instance
+    """The record's, with every port that any of the records names."""
     is_stale: bool
     """Its source is not in step, nobody has vouched for it yet, or a guard holds it."""
     is_held: bool
@@ -64,7 +67,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """In falling order of trust."""
 
 
-_Identity: TypeAlias = tuple[str, str, tuple[int, ...]]
+_Where: TypeAlias = tuple[str, str]
+"""Cluster and address."""
 
 
 def endpoints_of(catalog: Catalog, entry: Entry, home: Home) -> list[Endpoint]:
@@ -80,15 +84,27 @@ def endpoints_of(catalog: Catalog, entry: Entry, home: Home) -> list[Endpoint]:
 
 def grouped(entry: Entry) -> list[list[Place]]:
     """The records of a service, those of one endpoint together."""
-    groups: dict[_Identity, list[Place]] = {}
+    at: dict[_Where, list[Place]] = {}
     for place, instance in entry.instances.items():
-        groups.setdefault(_identity_of(instance), []).append(place)
-    return list(groups.values())
+        at.setdefault((instance.zone.partition("/")[0], instance.address), []).append(place)
+    return [group for places in at.values() for group in ([places] if len(places) == 1 else _apart(entry, places))]
 
 
-def _identity_of(instance: Instance) -> _Identity:
-    numbers = tuple(port.number for port in instance.ports)
-    return instance.zone.partition("/")[0], instance.address, numbers if len(numbers) < 2 else tuple(sorted(numbers))
+def _apart(entry: Entry, places: Iterable[Place]) -> Iterable[list[Place]]:
+    """Records of one address by their ports: one that names only some of another's ports is the same endpoint."""
+    alike: dict[frozenset[int], list[Place]] = {}
+    for place in places:
+        alike.setdefault(frozenset(port.number for port in entry.instances[place].ports), []).append(place)
+    wide = sorted((numbers for numbers in alike if len(numbers) > 1), key=lambda each: (-len(each), sorted(each)))
+    having: dict[int, list[frozenset[int]]] = {}
+    for numbers in (*wide, *(numbers for numbers in alike if len(numbers) == 1)):
+        known = having.get(min(numbers, default=0), ())
+        if holder := next((each for each in known if numbers <= each), None):
+            alike[holder] += alike.pop(numbers)
+        elif len(numbers) > 1:
+            for number in numbers:
+                having.setdefault(number, []).append(numbers)
+    return alike.values()
 
 
 def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]) -> Endpoint:
@@ -97,7 +113,23 @@ def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]
     first = places[0]
     is_held = catalog.is_held(first)
     is_stale = is_held or catalog.is_stale(first)
-    return Endpoint(first, entry.instances[first], is_stale, is_held, tuple(places[1:]))
+    return Endpoint(first, _with_all_ports(entry, places), is_stale, is_held, tuple(places[1:]))
+
+
+def _with_all_ports(entry: Entry, places: Sequence[Place]) -> Instance:
+    """The first record's instance, with the ports that only the others name."""
+    first = entry.instances[places[0]]
+    if len(places) == 1:
+        return first
+    ports = {port.name: port for port in first.ports}
+    numbers = {port.number for port in first.ports}
+    for place in places[1:]:
+        other = entry.instances[place].ports
+        if other is not first.ports:
+            ports = {port.name: port for port in other if port.number not in numbers} | ports
+    if len(ports) == len(first.ports):
+        return first
+    return msgspec.structs.replace(first, ports=shared_ports(tuple(ports.values())))
 
 
 def _distrust(

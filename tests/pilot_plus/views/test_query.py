@@ -1,6 +1,10 @@
 """Query: what the catalog answers about services."""
 
+from random import Random
+
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from immutables import Map
 
 from pilot_plus.catalog import Catalog, Source
@@ -9,7 +13,7 @@ from pilot_plus.catalog.fold import Rules, fold, lose, vouch
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.model import Drop, Health, Instance, Origin, Port, Put, Reset, Service, Update, instance
 from pilot_plus.views import query, shapes
-from pilot_plus.views.endpoints import Home
+from pilot_plus.views.endpoints import Home, grouped
 
 HOME = Home(cluster="east", order={"zk": 0, "consul": 1}, hold_for={"zk": 600.0})
 LIMITS = Limits(max_removal=0.5, window=30, hold_for=600, min=5)
@@ -48,6 +52,36 @@ def test_equal_address_and_port_from_two_registries_is_one_endpoint():
 
 def test_another_port_is_another_endpoint():
     assert len(service(both([copy("a")], [copy("b", ports=(Port("http", 81, "http"),))])).instances) == 2
+
+
+DUBBO, TRIPLE = Port("dubbo", 20880, "dubbo"), Port("tri", 50051, "tri")
+
+
+def test_a_record_with_some_of_anothers_ports_is_the_same_endpoint_with_all_of_them():
+    made = both([copy("a", ports=(DUBBO,)), copy("b", ports=(TRIPLE, DUBBO))], [copy("c", ports=(TRIPLE,))])
+    (found,) = service(made).instances
+    assert sorted(found.ports, key=lambda port: port.number) == [DUBBO, TRIPLE]
+    assert set(found.registries) == {"zk", "consul"}
+    (other,) = service(both([copy("b", ports=(TRIPLE, DUBBO))], [copy("a", ports=(DUBBO,))])).instances
+    assert {port.name for port in other.ports} == {"dubbo", "tri"}
+
+
+def test_two_instances_of_a_machine_that_share_one_port_stay_two():
+    admin = Port("admin", 9990)
+    made = both([copy("a", ports=(Port("http", 80), admin)), copy("b", ports=(Port("http", 81), admin))], [])
+    assert len(service(made).instances) == 2
+
+
+@given(st.lists(st.sets(st.integers(1, 4), min_size=1, max_size=3), min_size=1, max_size=6), st.randoms())
+def test_records_of_one_address_are_grouped_alike_in_any_order(numbers: list[set[int]], random: Random):
+    records = [copy(f"k{n}", ports=tuple(Port(f"p{x}", x) for x in sorted(each))) for n, each in enumerate(numbers)]
+    shuffled = random.sample(records, len(records))
+    groups = {frozenset(place[1] for place in group) for group in grouped(both(records, []).entries["shop/orders"])}
+    again = {frozenset(place[1] for place in group) for group in grouped(both(shuffled, []).entries["shop/orders"])}
+    assert groups == again
+    assert sum(len(group) for group in groups) == len(records)
+    wide = [each for each in map(frozenset, numbers) if not any(each < other for other in map(frozenset, numbers))]
+    assert len(groups) == len(set(wide))
 
 
 def test_equal_addresses_of_two_clusters_are_two_endpoints():
