@@ -101,6 +101,20 @@ def test_of_two_layouts_with_one_root_the_first_whose_record_it_is_reads_it():
     assert isinstance(skip, Skipped)
 
 
+def test_a_record_that_changes_its_layout_is_changed_and_not_dropped():
+    kratos = reader_of(Kratos(prefix="services"), is_plain=True)
+    records = Records([kratos, NAMING])
+    key = b"services/orders/1"
+    for data, layout in (
+        (b'{"Addr":"10.2.0.1:9000"}', "naming"),
+        (b'{"id":"1","name":"orders","endpoints":["grpc://10.2.0.1:9000"]}', "kratos"),
+    ):
+        (put,) = records.put(key, data)
+        assert isinstance(put, Put)
+        assert isinstance(put.record, Instance)
+        assert (put.record.key, put.record.layout) == (key.decode(), layout)
+
+
 def test_a_list_says_each_key_once():
     records = Records([NAMING, NODES])
     found: list[Record] = []

@@ -161,6 +161,30 @@ def test_whose_record_it_is_the_payload_says():
     assert layouts == ["spring", "curator"]
 
 
+def test_a_tree_that_changes_its_layout_changes_its_records_and_drops_none():
+    records = Records((Dubbo3(), Spring(), Curator()))
+    dubbo3 = b'{"@class":"org.apache.dubbo.registry.zookeeper.ZookeeperInstance","metadata":{}}'
+    layouts = []
+    for order, payload in enumerate((SPRING, dubbo3, b"null", SPRING)):
+        records.put(NODE, ENTRY % (80, payload), order)
+        (put,) = records.updates()
+        assert isinstance(put, Put)
+        assert isinstance(put.record, Instance)
+        assert put.record.key == NODE
+        layouts.append(put.record.layout)
+    assert layouts == ["spring", "dubbo3", "curator", "spring"]
+
+
+def test_one_instance_in_two_layouts_is_two_records():
+    records = Records((Dubbo(), Dubbo3()))
+    for path in (FOLDER, provider("weight=1"), "/dubbo/mapping/a.B"):
+        records.put(path, b"orders" if "mapping" in path else b"", 0)
+    dubbo3 = b'{"@class":"org.apache.dubbo.registry.zookeeper.ZookeeperInstance","metadata":{}}'
+    records.put(NODE, ENTRY % (80, dubbo3), 1)
+    found = [update.record for update in records.updates() if isinstance(update, Put)]
+    assert {(one.name, one.key) for one in found if isinstance(one, Instance)} == {("a.B", KEY), ("orders", NODE)}
+
+
 def test_a_record_of_a_layout_that_nobody_configured_is_shown_as_skipped():
     records = Records((Spring(),))
     records.put("/services/orders", b"", 0)
