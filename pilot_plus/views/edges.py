@@ -25,14 +25,13 @@ from pilot_plus.catalog.admission import RESERVED_NAMESPACE
 from pilot_plus.model import Health, Instance, Locality, Port, instance
 from pilot_plus.quantities import matches
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of
+from pilot_plus.wire.edge import OUTSIDE, TUNNELS
 
 EDGES: Final = f"{RESERVED_NAMESPACE}/edge"
 """The service whose instances are the edges."""
 MESH_PORT: Final = 15443
 MESH: Final = "mesh"
 """The name of an edge's mesh port."""
-OUTSIDE: Final = "pilot-plus-edge-outside"
-TUNNELS: Final = "pilot-plus-edge-tunnels"
 CARRIES: Final = "pilot-plus-edge-carries"
 
 

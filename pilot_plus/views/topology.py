@@ -40,6 +40,8 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str = ""
     is_denied: bool = False
     """They may not, whatever else is allowed."""
+    allow: tuple[str, ...] = ()
+    """Who may call, of those who are in `to`; empty: everybody. See `views.xds.callers`."""
 
     def concerns(self, service: str, viewer_zone: str) -> bool:
         """Whether it says anything about a service and a zone that looks."""
@@ -149,6 +151,7 @@ def _exports(config: Config) -> Iterator[Crossing]:
             services=export.services,
             from_=_whole(config, export.from_) or ours,
             to=_whole(config, export.to) or ours,
+            allow=export.allow,
         )
 
 

@@ -18,11 +18,11 @@ HTTP_PORT: Final = "http"
 
 IDENTITY: Final = "pilot-plus-identity"
 """The metadata name of an edge's SPIFFE ID: what callers expect in its certificate."""
-OUTSIDE: Final = "pilot-plus-outside"
+OUTSIDE: Final = "pilot-plus-edge-outside"
 """The metadata name of the address that callers from outside the zone dial."""
 VERSION: Final = "pilot-plus-version"
-TUNNELS: Final = "pilot-plus-tunnels"
-"""The metadata name of the edges whose tunnels this one holds, with commas between."""
+TUNNELS: Final = "pilot-plus-edge-tunnels"
+"""The metadata name of the zones (whole names) whose tunnels this one holds, with commas between."""
 
 MAX_RESOURCES: Final = 100_000
 """Acknowledged resources of one edge that the hub remembers."""

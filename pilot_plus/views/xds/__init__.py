@@ -5,6 +5,7 @@
 - `supply`: the resources of all clients of one profile, and how they change: what the server asks;
 - `stock`, `shelf`: the supplies over a catalog, kept up as it changes;
 - `outlook`, `vista`: what one viewer sees of all services, and of one;
+- `edge`, `inbound`, `callers`, `gateway`: what only edges get: who may call what, and at which doors;
 - `envoy`, `grpc`: how a vista becomes resources;
 - `listener`, `route`, `cluster`, `endpoint`, `tls`: one kind of message each, from plain values to bytes;
 - `encoding`: joining bytes into messages.

@@ -11,6 +11,7 @@ from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors, own_secret, trust_secret
+from pilot_plus.views.xds.vista import World
 
 
 class Shelf:
@@ -60,7 +61,7 @@ class Shelf:
 
     # -------------------------------------------------------------------------------------------- changing
 
-    def advance(self, touched: AbstractSet[str], moment: int) -> None:
+    def advance(self, _: World, touched: AbstractSet[str], moment: int) -> None:
         """The outlook shows the next state, in which these services may not be as they were."""
         if self._listeners is None or not self._doors or not any(_service(door) in touched for door in self._doors):
             return
@@ -70,7 +71,7 @@ class Shelf:
         if changed:
             self._news.note(moment, {Type.LISTENER: changed})
 
-    def reset(self, moment: int) -> None:
+    def reset(self, _: World, moment: int) -> None:
         """The outlook shows a state in which everything may be otherwise."""
         self._listeners = None
         self._news.forget(moment)

@@ -18,6 +18,7 @@ from pilot_plus.catalog import Catalog, Source
 from pilot_plus.model import Viewer
 from pilot_plus.views.edges import EDGES, Carrying, Edges, edges_of
 from pilot_plus.views.topology import Topology
+from pilot_plus.views.xds.edge import EdgeShelf
 from pilot_plus.views.xds.envoy import Envoy
 from pilot_plus.views.xds.grpc import Grpc
 from pilot_plus.views.xds.hosts import Hosts
@@ -39,7 +40,7 @@ class Stock:
         self._hosts = Hosts(catalog, topology.home.domain)
         self._moment = 1
         self._outlooks: dict[Viewer, Outlook] = {}
-        self._shelves: dict[Profile, Shelf] = {}
+        self._shelves: dict[Profile, Shelf | EdgeShelf] = {}
         self._users: dict[Profile, int] = {}
 
     def __repr__(self) -> str:
@@ -47,12 +48,18 @@ class Stock:
 
     # -------------------------------------------------------------------------------------------- asking
 
-    def of(self, profile: Profile) -> Shelf:
+    def of(self, profile: Profile) -> Shelf | EdgeShelf:
         """The supply of a profile: the same one for everybody, as long as somebody uses it."""
         if profile not in self._shelves:
-            self._shelves[profile] = Shelf(profile, self._outlook(profile), self._anchors, self._moment)
+            self._shelves[profile] = self._shelf(profile)
         self._users[profile] = self._users.get(profile, 0) + 1
         return self._shelves[profile]
+
+    def _shelf(self, profile: Profile) -> Shelf | EdgeShelf:
+        outlook = self._outlook(profile)
+        if profile.kind is Kind.EDGE:
+            return EdgeShelf(profile, outlook, self._world, self._anchors, self._moment)
+        return Shelf(profile, outlook, self._anchors, self._moment)
 
     def forget(self, profile: Profile) -> None:
         """One that asked for the supply of this profile has gone."""
@@ -81,9 +88,14 @@ class Stock:
             return
         self._look_again({*touched, *_shaken(before.catalog, catalog)})
 
-    def carry(self, carrying: Carrying) -> None:
-        """Edges carry this now."""
-        self._meet(msgspec.structs.replace(self._world.edges, carrying=carrying))
+    def carry(self, carrying: Carrying, services: AbstractSet[str] | None = None) -> None:
+        """Edges carry this now. What they carry of these services (None: of any) is not as it was."""
+        edges = msgspec.structs.replace(self._world.edges, carrying=carrying)
+        if services is None:
+            self._meet(edges)
+            return
+        self._world = msgspec.structs.replace(self._world, edges=edges)
+        self._look_again(services)
 
     def believe(self, anchors: Anchors) -> None:
         """The clients of our cluster believe these now."""
@@ -104,14 +116,14 @@ class Stock:
         for outlook in self._outlooks.values():
             outlook.reset(self._world, self._moment)
         for shelf in self._shelves.values():
-            shelf.reset(self._moment)
+            shelf.reset(self._world, self._moment)
 
     def _look_again(self, services: AbstractSet[str]) -> None:
         self._moment += 1
         for outlook in self._outlooks.values():
             outlook.advance(self._world, services, self._moment)
         for shelf in self._shelves.values():
-            shelf.advance(services, self._moment)
+            shelf.advance(self._world, services, self._moment)
 
 
 def _shaken(before: Catalog, after: Catalog) -> Iterator[str]:

@@ -149,7 +149,12 @@ def own_secret(data: str) -> bytes:
 @lru_cache(maxsize=16)
 def trust_secret(anchors: Anchors) -> bytes:
     """The secret that says whom to believe."""
+    return encoded(Secret, {"name": TRUST, "validation_context": trust_context(anchors)})
+
+
+def trust_context(anchors: Anchors) -> dict[str, Any]:
+    """Whom to believe, as a `CertificateValidationContext` in JSON."""
     context: dict[str, Any] = {"trusted_ca": {"inline_string": anchors.roots}}
     if anchors.crls:
         context |= {"crl": {"inline_string": anchors.crls}, "only_verify_leaf_cert_crl": True}
-    return encoded(Secret, {"name": TRUST, "validation_context": context})
+    return context

@@ -11,9 +11,10 @@ from pilot_plus.catalog.admission import admission_of
 from pilot_plus.catalog.fold import Rules, fold, lose
 from pilot_plus.config import Config, parse
 from pilot_plus.model import Instance, Port, Reset, Speaks, Viewer, instance, whole_zone
-from pilot_plus.views.edges import CARRIES, OUTSIDE, TUNNELS, Carrying, edges_of
+from pilot_plus.views.edges import CARRIES, Carrying, edges_of
 from pilot_plus.views.horizon import Seen, Verdict, explain, see
 from pilot_plus.views.topology import Topology, topology_of
+from pilot_plus.wire.edge import OUTSIDE, TUNNELS
 
 ZONES = [
     {"name": "legacy"},

@@ -1,0 +1,96 @@
+"""Callers: who may call a service through the edges of a zone, as patterns of identities.
+
+An export lets a service into zones; its `allow` may say who in them. An entry is a SPIFFE ID of ours, or its part
+behind the zone, and means everything below it too; a `*` at its end matches the rest of a name:
+
+    allow: []                                      whoever is in the zones of `to`
+    allow: ["ns/shop"]                             services of the namespace shop, in these zones
+    allow: ["edge/*", "client/web-*"]              their edges (for the plain callers behind them), some clients
+    allow: ["spiffe://east.example/zone/vm/ns/shop/svc/web"]
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from pilot_plus.catalog import Entry, Place
+from pilot_plus.model import Instance, Role, SpiffeId
+from pilot_plus.views.edges import EDGES
+from pilot_plus.views.endpoints import is_original
+from pilot_plus.views.topology import Crossing, Topology
+from pilot_plus.views.xds.tls import Domains
+
+
+class Caller(msgspec.Struct, frozen=True, order=True):
+    """A pattern: exactly this identity, or everything that begins so."""
+
+    text: str
+    is_prefix: bool = False
+
+
+def callers_of(topology: Topology, domains: Domains, zone: str, entry: Entry) -> tuple[Caller, ...]:
+    """Who may call the instances that a service has in a zone, from any other zone; empty: nobody."""
+    local = _kinds(topology, zone, entry)
+    found: set[Caller] = set()
+    for other in _other_zones(topology, zone):
+        for crossing in _open(topology.concerning(entry.service, other), local, zone):
+            found.update(_callers(crossing.allow, _zone_prefix(domains, other)))
+    return tuple(sorted(found))
+
+
+def of_zone(topology: Topology, zone: str, entry: Entry) -> dict[Place, Instance]:
+    """The instances of a service that lie in a zone, without copies: these stand for what lies elsewhere."""
+    if entry.service == EDGES:
+        return {}
+    return {
+        place: instance
+        for place, instance in entry.instances.items()
+        if instance.zone == zone and is_original(topology.home, place[0], instance)
+    }
+
+
+def _kinds(topology: Topology, zone: str, entry: Entry) -> list[Instance]:
+    """One of each kind of instance that crossings could tell apart."""
+    kinds: dict[object, Instance] = {}
+    for instance in of_zone(topology, zone, entry).values():
+        kinds.setdefault((instance.origin.cluster, instance.origin.registry, instance.metadata), instance)
+    return list(kinds.values())
+
+
+def _other_zones(topology: Topology, zone: str) -> Iterator[str]:
+    """All zones of ours but this one; of other clusters what crossings name, as `CLUSTER/*` if they name all."""
+    yield from (other for other in topology.zones if other != zone)
+    named = {other for crossing in topology.crossings for other in crossing.to}
+    yield from (other for other in named if other.partition("/")[0] != topology.cluster)
+
+
+def _open(crossings: Iterable[Crossing], instances: Iterable[Instance], zone: str) -> Iterator[Crossing]:
+    """The crossings that let any of the instances out, and that no other one denies."""
+    known = tuple(crossings)
+    for instance in instances:
+        covering = [crossing for crossing in known if crossing.covers(instance, zone)]
+        if not any(crossing.is_denied for crossing in covering):
+            yield from covering
+
+
+def _zone_prefix(domains: Domains, zone: str) -> str:
+    """What all identities of a zone begin with; of a peer's cluster, those of all its zones."""
+    cluster, _, name = zone.partition("/")
+    domain = domains.of(cluster)
+    if name == "*":
+        return f"spiffe://{domain}/zone/"
+    whole = SpiffeId(trust_domain=domain, role=Role.CLIENT, zone=name, name="x")
+    return str(whole).removesuffix("client/x")
+
+
+def _callers(allow: tuple[str, ...], prefix: str) -> Iterator[Caller]:
+    if not allow:
+        yield Caller(prefix, is_prefix=True)
+    for entry in allow:
+        text = entry if entry.startswith("spiffe://") else prefix + entry.strip("/")
+        if text.endswith("*"):
+            if text.removesuffix("*").startswith(prefix):
+                yield Caller(text.removesuffix("*"), is_prefix=True)
+        elif text.startswith(prefix):
+            yield Caller(text)
+            yield Caller(f"{text}/", is_prefix=True)
