@@ -155,8 +155,8 @@ class Agent:
         said = {
             "kind": "edge",
             "zone": settings.zone,
-            "speaks": "mesh",
-            "edge": settings.name,
+            "data": ".",
+            "edge": self._membership.held.identity.name,
             "address": settings.address,
             "service": settings.service,
         }

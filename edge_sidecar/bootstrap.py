@@ -1,15 +1,11 @@
-"""The bootstrap of an Envoy: its agent's relay for everything that changes, its identity from the data folder.
+"""The bootstrap of an Envoy: its agent's relay for everything else.
 
 Envoy is started in the data folder and names its own files relative to it: the path of a socket may not be longer
 than 107 bytes, that of a data folder may.
 """
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any, Final
-
-from pilot_plus.wire import folder as files
-from pilot_plus.wire.discovery import OWN
 
 RELAY: Final = "run/xds.sock"
 _CLUSTER: Final = "pilot-plus/relay"
@@ -37,7 +33,7 @@ def bootstrap(*, node: str, zone: str, number: int) -> Mapping[str, Any]:
             "cds_config": _ADS,
             "lds_config": _ADS,
         },
-        "static_resources": {"clusters": [_relay()], "secrets": [_own()]},
+        "static_resources": {"clusters": [_relay()]},
         "layered_runtime": {"layers": [{"name": "pilot-plus", "static_layer": _RUNTIME}]},
         "overload_manager": {
             "resource_monitors": [
@@ -80,18 +76,5 @@ def _relay() -> Mapping[str, Any]:
                 "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
                 **http2,
             }
-        },
-    }
-
-
-def _own() -> Mapping[str, Any]:
-    """The edge's own pair; the folder is watched, and the link in it replaced as a whole."""
-    current = PurePath(files.CURRENT)
-    return {
-        "name": OWN,
-        "tls_certificate": {
-            "certificate_chain": {"filename": str(current / files.CHAIN)},
-            "private_key": {"filename": str(current / files.KEY)},
-            "watched_directory": {"path": "."},
         },
     }

@@ -18,6 +18,7 @@ from immutables import Map
 
 import registries as adapters
 from pilot_plus import neighbours, roll
+from pilot_plus.carriage import Carriage
 from pilot_plus.catalog import Catalog, Holder, Source, Standing
 from pilot_plus.catalog.admission import admission_of, is_loopback
 from pilot_plus.catalog.fold import Rules
@@ -38,7 +39,6 @@ from pilot_plus.servers import xds
 from pilot_plus.servers.api import Context, api_of, listening_socket, serving
 from pilot_plus.servers.join import JoinService
 from pilot_plus.sync import Registrar, Sync
-from pilot_plus.views.edges import Carrying
 from registries import memory, peer
 
 log = logging.getLogger(__name__)
@@ -68,21 +68,24 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         admissions = {name: source.rules.admission for name, source in watched.items()}
         shown_as = admissions[own].shown_as if own else "{}/{}".format
         registrar = Registrar(opens, journal.documents, holder, own, shown_as=shown_as)
-        carrying = Carrying()  # what the edges have acknowledged: the same value as long as nothing has changed
-        sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=lambda: carrying)
+        carriage = Carriage(config, holder, journal.documents, edges)
+        await carriage.load()
+        sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=carriage.current)
         desk = HubDesk(registrar, ingest, sync, admissions, own)
         near = neighbours.Neighbours(config, holder, ingest)
         recorder = _recorder(config, journal, holder)
         past = Past(recorder, journal.archive) if recorder else None
         context = Context(
-            config, holder, desk, carrying=lambda: carrying, notary=members, neighbourhood=near, past=past
+            config, holder, desk, carrying=carriage.current, notary=members, neighbourhood=near, past=past
         )
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
         await _restore(config, journal, ingest, edges, recorder)
         supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
+        supplier.carry(carriage.carrying)
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
+            carriage.listen(lambda services: supplier.carry(carriage.carrying, services))
             work = [
                 tasks.create_task(registrar.run(), name="registrar"),
                 tasks.create_task(sync.run(), name="sync"),
@@ -91,11 +94,13 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(members.authority.keep(), name="identity"),
                 tasks.create_task(edges.wait(), name="edges"),
                 tasks.create_task(near.serve(), name="peers"),
-                tasks.create_task(_serve_xds(config, members, edges, supplier), name="xds"),
+                tasks.create_task(carriage.run(ingest.touch), name="carriage"),
+                tasks.create_task(_serve_xds(config, members, carriage, supplier), name="xds"),
                 *([tasks.create_task(recorder.run(), name="history")] if recorder else ()),
             ]
             if load is not None:
-                work.append(tasks.create_task(reloading(config, load, (api.reload, sync.reload, supplier.reload))))
+                reloads = (api.reload, sync.reload, supplier.reload, carriage.reload)
+                work.append(tasks.create_task(reloading(config, load, reloads)))
             log.info("the hub listens at %s", config.listen.http)
             with _told_to_end() as end:
                 await end.wait()
@@ -236,7 +241,7 @@ def _edges(config: Config) -> tuple[roll.Roll, Watched]:
     return roll.Roll(config.cluster, store), watched
 
 
-async def _serve_xds(config: Config, members: Members, edges: roll.Roll, supplier: xds.Supplier) -> None:
+async def _serve_xds(config: Config, members: Members, edges: Carriage, supplier: xds.Supplier) -> None:
     """Serve discovery and joining until cancelled, if there is an address for it."""
     if config.listen.xds is None:
         return

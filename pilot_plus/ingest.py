@@ -83,6 +83,14 @@ class Ingest:
         self._progress.pop(name, None)
         await self._queue.put((name, lambda catalog: forget(catalog, name), monotonic()))
 
+    async def touch(self, services: frozenset[str]) -> None:
+        """Let everybody look at services again: something that is no record of theirs decides how they are seen."""
+
+        def act(catalog: Catalog) -> Folded:
+            return Folded(msgspec.structs.replace(catalog, number=catalog.number + 1), services)
+
+        await self._queue.put((next(iter(self._sources)), act, monotonic()))
+
     async def _keep_open(self, source: Watched) -> None:
         """Open a source again and again; a loss in its first seconds makes the pause before the next try longer."""
         failing_since: float | None = None

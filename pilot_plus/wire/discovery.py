@@ -33,8 +33,6 @@ class Type(StrEnum):
 WILDCARD: Final = frozenset({Type.CLUSTER, Type.LISTENER})
 """What a client asks for as a whole; the rest it asks for by name."""
 DELTA: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-OWN: Final = "pilot-plus/own"
-"""The secret that is somebody's own pair: in the bootstrap, from files."""
 
 MESH: Final = "mesh"
 PLAIN: Final = "plain"

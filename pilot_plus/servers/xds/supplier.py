@@ -52,9 +52,9 @@ class Supplier:
         self._stock.survey(self._topology)
         self._news.set()
 
-    def carry(self, carrying: Carrying) -> None:
-        """Edges carry this now."""
-        self._stock.carry(carrying)
+    def carry(self, carrying: Carrying, services: frozenset[str] | None = None) -> None:
+        """Edges carry this now. What they carry of these services (None: of any) is not as it was."""
+        self._stock.carry(carrying, services)
         self._news.set()
 
     async def run(self) -> None:

@@ -44,7 +44,7 @@ def metadata_of(profile: Profile, cluster: str = "") -> Mapping[str, Any]:
         outbound=profile.outbound,
         tcp=tuple(f"{service}={address}" for service, address in profile.tcp),
         data=profile.data,
-        edge=profile.edge,
+        edge=profile.edge.rpartition("/")[2],
         address=profile.address,
         service=profile.service,
     )
@@ -77,7 +77,7 @@ def client_of(node_id: str, metadata: Mapping[str, Any], cluster: str) -> Client
         outbound=read.outbound,
         tcp=tuple(sorted(_listener(one) for one in read.tcp)),
         data=read.data,
-        edge=read.edge if is_edge else "",
+        edge=f"{zone}/{read.edge}" if is_edge else "",
         address=read.address if is_edge else "",
         service=read.service if is_edge else "",
     )
