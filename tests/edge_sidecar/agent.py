@@ -48,12 +48,14 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent_of(hub: Address, token: str, place: Path, *options: str, address: str) -> AsyncIterator[Agent]:
+async def agent_of(
+    hub: Address, token: str, place: Path, *options: str, address: str, zone: str = "vm"
+) -> AsyncIterator[Agent]:
     """An agent that runs in the background, until the context ends it by force."""
     data, log = place / "data", place / "agent.log"
     await asyncio.to_thread(place.mkdir, exist_ok=True, parents=True)
     envoy = tool(ENVOY)
-    command = ["run", "--hub", str(hub), "--zone", "vm", "--address", address, "--data", str(data), *options]
+    command = ["run", "--hub", str(hub), "--zone", zone, "--address", address, "--data", str(data), *options]
     if token:
         command += ["--token", token]
     with log.open("ab") as file:

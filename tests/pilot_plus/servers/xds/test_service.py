@@ -83,9 +83,9 @@ async def test_who_says_nothing_that_can_be_used_hears_why(company: Company, nod
         (Role.CLIENT, "web-7", {"zone": "vm"}, True),
         (Role.CLIENT, "web-8", {"zone": "vm"}, False),
         (Role.CLIENT, "web-7", {"zone": "mesh"}, False),
-        (Role.CLIENT, "web-7", {"zone": "vm", "kind": "edge", "edge": "east/vm/web-7", "address": "10.0.0.1"}, False),
-        (Role.EDGE, "e", {"zone": "vm", "kind": "edge", "edge": "east/vm/e", "address": "10.0.0.1"}, True),
-        (Role.EDGE, "e", {"zone": "vm", "kind": "edge", "edge": "east/vm/f", "address": "10.0.0.1"}, False),
+        (Role.CLIENT, "web-7", {"zone": "vm", "kind": "edge", "edge": "web-7", "address": "10.0.0.1"}, False),
+        (Role.EDGE, "e", {"zone": "vm", "kind": "edge", "edge": "e", "address": "10.0.0.1"}, True),
+        (Role.EDGE, "e", {"zone": "vm", "kind": "edge", "edge": "f", "address": "10.0.0.1"}, False),
         (Role.EDGE, "e", {"zone": "vm"}, False),
     ],
 )

@@ -1,0 +1,89 @@
+"""The flows across borders, with a hub, edges with real Envoys, and applications: who reaches what, and who doesn't."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from devservers.tls import Authority
+from tests.live.edges.applications import greeter, serving, web
+from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
+
+pytestmark = pytest.mark.live
+
+LEGACY, MESH = ADDRESSES["legacy"], ADDRESSES["mesh"]
+MESH_PORT, HTTP_PORT = 15443, 15080
+
+
+@pytest.fixture
+async def company(tmp_path: Path) -> AsyncIterator[Company]:
+    async with company_of(tmp_path) as made:
+        yield made
+
+
+async def test_a_meshed_caller_reaches_a_plain_zone_by_sni_and_nobody_else_does(company: Company, tmp_path: Path):
+    async with serving(web("orders")) as orders, serving(greeter("hello from redis")) as redis:
+        await company.register("legacy/orders", "127.0.0.1", orders, "http")
+        await company.register("legacy/redis", "127.0.0.1", redis, "tcp", name="redis")
+        edge = await company.edge("legacy")
+        assert await company.until_seen("legacy/orders", "mesh") == [(LEGACY, MESH_PORT)]
+        assert await company.until_seen("legacy/redis", "mesh") == [(LEGACY, MESH_PORT)]
+        assert edge.status["carries"] == ["mesh|legacy/orders|http", "mesh|legacy/redis|redis"]
+
+        member = await company.identity("mesh", "web-1")
+        host, sni = "orders.legacy.mesh", "http.orders.legacy.mesh"
+        assert await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni) == (200, "orders")
+        assert await ask(LEGACY, MESH_PORT, f"{host}:{orders}", tls=member, sni=sni) == (200, "orders")
+        assert await say(LEGACY, MESH_PORT, "", member, "redis.redis.legacy.mesh") == "hello from redis"
+
+        # not the host that was asked for; what can be read in two ways
+        assert (await ask(LEGACY, MESH_PORT, "redis.legacy.mesh", tls=member, sni=sni))[0] == 421
+        assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, path="/a%2f..%2fb"))[0] == 400
+        assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, head="host: other\r\n"))[0] == 421
+        both = "content-length: 1\r\ntransfer-encoding: chunked\r\n"
+        assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, head=both))[0] == 400
+
+        # in plaintext, without a certificate, with a stranger's, by an unknown name, from the edge's own zone
+        for caller in (None, stranger(tmp_path), without_certificate(), await company.identity("legacy", "app-1")):
+            assert await heard(caller, "redis.redis.legacy.mesh") == ""
+        assert await heard(member, "other.legacy.mesh") == ""
+
+
+async def test_a_plain_caller_reaches_the_mesh_by_a_port_of_the_service_or_by_host(company: Company):
+    async with serving(web("web")) as site, serving(greeter("hello from mysql")) as mysql:
+        await company.register("mesh/web", "127.0.0.1", site, "http")
+        await company.register("mesh/mysql", "127.0.0.1", mysql, "tcp", name="mysql")
+        await company.edge("mesh")
+        await company.edge("legacy")
+        (door,) = await company.until_seen("mesh/web", "legacy")
+        assert door[0] == LEGACY
+        assert 20000 <= door[1] <= 29999
+        assert await ask(*door, "any.host.at.all") == (200, "web")
+        assert await ask(LEGACY, HTTP_PORT, "web.mesh.mesh") == (200, "web")
+        assert (await ask(LEGACY, HTTP_PORT, "other.mesh.mesh"))[0] == 404
+        (door,) = await company.until_seen("mesh/mysql", "legacy")
+        assert await say(*door, "") == "hello from mysql"
+
+
+async def heard(caller: ssl.SSLContext | None, sni: str) -> str:
+    """What somebody hears who says nothing."""
+    try:
+        return await say(LEGACY, MESH_PORT, "" if caller else "GET / HTTP/1.1\r\n\r\n", caller, sni)
+    except (OSError, asyncio.IncompleteReadError):
+        return ""
+
+
+def without_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def stranger(place: Path) -> ssl.SSLContext:
+    """Somebody with a certificate of an authority that nobody here knows."""
+    context = without_certificate()
+    pair = Authority(place / "strangers").issue("web-1")
+    context.load_cert_chain(pair.cert, pair.key)
+    return context
