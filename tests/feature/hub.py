@@ -78,6 +78,10 @@ class Hub:
         self._process.send_signal(number)
         return self._process.wait(20)
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def get(self, path: str) -> Any:
         async with httpx.AsyncClient(base_url=self.url) as client:
             return (await client.get(f"/api/v1{path}")).json()
