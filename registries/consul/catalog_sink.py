@@ -4,9 +4,9 @@ No agent looks after that node, so nobody's anti-entropy takes the copies away, 
 critical; but nobody carries out a TTL there either, so a leased copy can't be written here. It is the fast way: 64
 operations in a transaction, where an agent takes every registration for itself.
 
-Each write and each removal names the index at which we saw the record (`cas`): what somebody else has changed since
-fails, and is tried again after another look. Ownership is proved by the node, which is ours by its own Meta, by the ID
-that begins with `pilot-plus:`, and by `pilot-plus-id` in the record's Meta.
+Each write and each removal names the index at which we saw the record (`cas`; 0 for what should not be there): what
+somebody else has changed since fails, and is tried again after a look. Ownership is proved by the node, which is ours
+by its own Meta, by the ID that begins with `pilot-plus:`, and by `pilot-plus-id` in the record's Meta.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,14 @@ class _Error(msgspec.Struct, frozen=True, rename="pascal"):
     op_index: int
 
 
+class _Change(msgspec.Struct, frozen=True, rename="pascal"):
+    service: Held | None = None
+
+
+class _Outcome(msgspec.Struct, frozen=True, rename="pascal"):
+    results: tuple[_Change, ...] | None = None
+
+
 class _Failure(msgspec.Struct, frozen=True, rename="pascal"):
     errors: tuple[_Error, ...] | None = None
 
@@ -50,20 +58,26 @@ class CatalogSink:
         self._agent = agent
         self._locks = locks
         self._has_node = False
+        self._last: dict[str, Held] = {}
+        """What we wrote last, by ID: nobody else has, where Consul still has it under that index."""
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:
-        """Write each."""
+        """Write each: first where nothing lies that we don't know; where something does, by what that is."""
         if reason := await self._node_refused():
             return [Refused(reason)] * len(copies)
         bodies, results = await registrations(copies, lambda _: "")
-        held = await self._held({body.name for body in bodies.values()})
-        operations: dict[int, list[Operation]] = {}
         for number, body in bodies.items():
-            there = held.get(body.id)
-            results[number] = judged(there, key_of(body.name, NODE, body.id))
+            results[number] = Done(key_of(body.name, NODE, body.id))
+        guesses = {number: list(_setting(body, self._last.get(body.id))) for number, body in bodies.items()}
+        wrong = await self._carry_out(guesses, results)
+        held = await self._held({bodies[number].name for number in wrong}) if wrong else {}
+        operations: dict[int, list[Operation]] = {}
+        for number in wrong:
+            there = held.get(bodies[number].id)
+            results[number] = judged(there, key_of(bodies[number].name, NODE, bodies[number].id))
             if isinstance(results[number], Done):
-                operations[number] = list(_setting(body, there))
-        await self._carry_out(operations, results)
+                operations[number] = list(_setting(bodies[number], there))
+        await self._carry_out_each(operations, results)
         return results
 
     async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
@@ -75,10 +89,11 @@ class CatalogSink:
         for number, (service, _, identity) in enumerate(places):
             there = held.get(identity)
             results.append(judged(there, keys[number]))
+            self._last.pop(identity, None)
             if there and isinstance(results[number], Done):
                 record = {"ID": identity, "Service": service, "ModifyIndex": there.modify_index}
                 operations[number] = [{"Service": {"Verb": "delete-cas", "Node": NODE, "Service": record}}]
-        await self._carry_out(operations, results)
+        await self._carry_out_each(operations, results)
         return results
 
     async def _node_refused(self) -> str:
@@ -122,25 +137,33 @@ class CatalogSink:
         node = await self._node()
         return (node.services or {}) if node else {}
 
-    async def _carry_out(self, operations: Mapping[int, list[Operation]], results: list[Result]) -> None:
-        """Carry out what belongs to each; a transaction that fails is split into those of single copies."""
+    async def _carry_out_each(self, operations: Mapping[int, list[Operation]], results: list[Result]) -> None:
+        """Carry out what belongs to each; of a transaction that fails each copy is tried alone."""
+        failed = await self._carry_out(operations, results)
+        alone = {number: operations[number] for number in failed}
+        for number, (status, text) in (await self._carry_out(alone, results, most=1) if alone else {}).items():
+            results[number] = self._unwritten(status, text)
+
+    async def _carry_out(
+        self, operations: Mapping[int, list[Operation]], results: list[Result], most: int = _MOST
+    ) -> dict[int, tuple[int, str]]:
+        """Carry out what belongs to each, together; those whose transaction failed, with Consul's answer."""
+        failed: dict[int, tuple[int, str]] = {}
         fences = self._locks.fences
 
         async def attempt(batch: Sequence[int]) -> None:
             own = [one for number in batch for one in operations[number]]
             status, text = await self._transact([*fences, *own])
             if status == 200:
-                return
-            if status == 409 and _is_fenced_off(text, len(fences)):
+                self._last |= {held.id: held for held in _written(text)}
+            elif status == 409 and _is_fenced_off(text, len(fences)):
                 for number in batch:
                     results[number] = Failed("the lock is somebody else's now")
-            elif len(batch) > 1:
-                for number in batch:
-                    await attempt([number])
             else:
-                results[batch[0]] = self._unwritten(status, text)
+                failed.update(dict.fromkeys(batch, (status, text)))
 
-        await for_each(_batches(operations, _MOST - len(fences)), attempt, WRITING)
+        await for_each(_batches(operations, most - len(fences)), attempt, WRITING)
+        return failed
 
     async def _transact(self, operations: Sequence[Operation]) -> tuple[int, str]:
         status, text = await self._agent.text("PUT", "/v1/txn", operations)
@@ -155,6 +178,13 @@ class CatalogSink:
         if status == 409 and ("stale" in text or "Missing node" in text):
             return Failed(reason)
         return Refused(reason) if status in (400, 403, 409, 413) else Failed(reason)
+
+
+def _written(text: str) -> Iterator[Held]:
+    """The services that a transaction has written, with their new index."""
+    outcome = msgspec.json.decode(text, type=_Outcome)
+    services = (one.service for one in outcome.results or () if one.service is not None)
+    return (Held(one.id, None, one.modify_index) for one in services)
 
 
 def _setting(body: Registration, held: Held | None) -> Iterator[Operation]:
@@ -204,7 +234,7 @@ def _batches(operations: Mapping[int, Sequence[Operation]], most: int) -> Iterat
     batch: list[int] = []
     size = 0
     for number, own in operations.items():
-        if size + len(own) > most:
+        if batch and size + len(own) > most:
             yield batch
             batch, size = [], 0
         batch.append(number)
