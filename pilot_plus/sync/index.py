@@ -166,7 +166,7 @@ class Index:
         self._marked.setdefault(target, {}).update((key, copy.identity) for copy, key in done if copy.holds_mark)
         known = [
             msgspec.structs.replace(written, key=key)
-            for copy, key in done
+            for copy, key in (done if self._written else ())
             if (written := self._written.get(_written(target, copy).name)) and written.key != key
         ]
         if not known:

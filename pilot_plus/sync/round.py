@@ -1,12 +1,16 @@
 """A round: looks at every unit on the agenda, writes what is due, and then removes what may go: new in, old out."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final
 
 from pilot_plus.sync.agenda import Agenda
 from pilot_plus.sync.planning import BREATH, Planning
 from pilot_plus.sync.writing import BATCH, Writing
 from pilot_plus.views.plan import Put, Remove
+
+_BREATH: Final = 10
+"""Units that are planned between two turns for the batch that is being written."""
 
 
 class Round:
@@ -22,11 +26,25 @@ class Round:
         """Do it; return the units in which something has failed.
 
         Raises:
-            SourceLost: the registry can't be written now.
+            SourceLost: the registry can't be written now (alone, or in a group).
         """
-        failed: set[str] = set()
-        puts: list[Put] = []
         with_removes: list[str] = []
+        failed, under_way = set[str](), None
+        async with asyncio.TaskGroup() as tasks:
+            async for puts in self._due(with_removes):
+                if under_way is not None:
+                    failed |= await under_way
+                under_way = tasks.create_task(self._put(puts), name="write a batch")
+        if under_way is not None:
+            failed |= under_way.result()
+        self._planning.watch_counts()
+        if with_removes:
+            failed |= await self._remove([unit for unit in with_removes if unit not in failed])
+        return failed
+
+    async def _due(self, with_removes: list[str]) -> AsyncIterator[list[Put]]:
+        """What is to be written, in batches, each planned while the one before is being written."""
+        puts: list[Put] = []
         for index, unit in enumerate(self._agenda.take()):
             plan = self._planning.plan(unit)
             puts += self._planning.due_puts(plan)
@@ -35,16 +53,12 @@ class Round:
             if (at := self._planning.settling.next_repair(unit)) is not None:
                 self._agenda.note_later(at, (unit,))
             if len(puts) >= BATCH:
-                failed |= await self._put(puts)
+                yield puts
                 puts = []
-            elif index % BREATH == BREATH - 1:
+            elif index % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
         if puts:
-            failed |= await self._put(puts)
-        self._planning.watch_counts()
-        if with_removes:
-            failed |= await self._remove([unit for unit in with_removes if unit not in failed])
-        return failed
+            yield puts
 
     async def _put(self, puts: list[Put]) -> set[str]:
         units = {put.copy.unit for put in puts}
