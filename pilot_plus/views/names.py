@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pilot_plus.catalog import Catalog, Entry
+from pilot_plus.model import split_service
 from pilot_plus.views.endpoints import Home
 
 BREATH: Final = 500
@@ -24,6 +25,14 @@ def meant_by(catalog: Catalog, home: Home, service: str) -> tuple[str, ...]:
     if (named := home.aliases.get(service)) and named in catalog.entries:
         return (named,)
     return tuple(name for name in catalog.aliases.get(service, ()) if name in catalog.entries)
+
+
+def counting(catalog: Catalog, home: Home, namespace: str, name: str) -> tuple[str, str]:
+    """Namespace and name that count for a whole name; the same where it is nobody's, or several services'."""
+    service = f"{namespace}/{name}"
+    meant = meant_by(catalog, home, service)
+    found = meant[0] if len(meant) == 1 else home.aliases.get(service, service)
+    return (namespace, name) if found == service else split_service(found)
 
 
 def further_names(home: Home, entry: Entry) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pilot_plus.servers.api.notary import Notary
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer
 from pilot_plus.views.edges import Carrying, Edges, edges_of
-from pilot_plus.views.names import meant_by
+from pilot_plus.views.names import counting, meant_by
 from pilot_plus.views.topology import topology_of
 
 
@@ -94,6 +94,10 @@ class Context:
         if len(meant) != 1:
             raise unknown_service(namespace, name, meant)
         return catalog.entries[meant[0]]
+
+    def counting(self, namespace: str, name: str) -> tuple[str, str]:
+        """The names that count, where somebody asks for a service by a whole name; else the same."""
+        return counting(self.catalog, self.home, namespace, name) if namespace and name else (namespace, name)
 
     def source(self, name: str) -> Source:
         """A registry.

@@ -42,7 +42,7 @@ async def services(context: Context, ask: Ask) -> Answer:
     catalog, limit, view = context.catalog, _limit_of(ask), view_of(context, ask)
     found: list[shapes.ServiceSummary] = []
     token = None
-    async for entry in _matching(context, catalog, ask):
+    async for entry in _matching(context, catalog, _wanted_of(context, ask), ask):
         seen = view.see(entry) if view else ()
         if view and not seen:
             continue
@@ -59,10 +59,10 @@ async def services(context: Context, ask: Ask) -> Answer:
 
 async def instances(context: Context, ask: Ask) -> Answer:
     """A page of instances."""
-    catalog, limit, wanted = context.catalog, _limit_of(ask), _wanted_of(ask)
+    catalog, limit, wanted = context.catalog, _limit_of(ask), _wanted_of(context, ask)
     found: list[shapes.ListedInstance] = []
     token, last = None, ""
-    async for entry in _matching(context, catalog, ask):
+    async for entry in _matching(context, catalog, wanted, ask):
         if len(found) >= limit:
             token = _token_of(last)
             break
@@ -71,20 +71,21 @@ async def instances(context: Context, ask: Ask) -> Answer:
     return context.said(shapes.InstanceList(instances=tuple(found), next_page_token=token), catalog=catalog)
 
 
-async def _matching(context: Context, catalog: Catalog, ask: Ask) -> AsyncIterator[Entry]:
+async def _matching(context: Context, catalog: Catalog, wanted: query.Wanted, ask: Ask) -> AsyncIterator[Entry]:
     """The services that are asked for, with room for others between them."""
     after = _name_of(ask.query.get("page_token", ""))
-    for index, entry in enumerate(query.matching(catalog, context.home, _wanted_of(ask), after)):
+    for index, entry in enumerate(query.matching(catalog, context.home, wanted, after)):
         if entry is not None:
             yield entry
         if entry is None or index % 100 == 99:
             await asyncio.sleep(0)
 
 
-def _wanted_of(ask: Ask) -> query.Wanted:
-    filters = {name: ask.query[name] for name in ("namespace", "name", "registry", "zone", "q") if name in ask.query}
+def _wanted_of(context: Context, ask: Ask) -> query.Wanted:
+    filters = {name: ask.query.get(name, "") for name in ("registry", "zone", "q")}
+    namespace, name = context.counting(ask.query.get("namespace", ""), ask.query.get("name", ""))
     health = ask.query.get("health")
-    return query.Wanted(**filters, health=Health(health) if health else None)
+    return query.Wanted(namespace=namespace, name=name, **filters, health=Health(health) if health else None)
 
 
 def _limit_of(ask: Ask) -> int:

@@ -37,7 +37,8 @@ LONGEST_SINCE: Final = 100
 async def watch(context: Context, ask: Ask) -> Answer:
     """Follow services."""
     since = ask.headers.get(b"last-event-id", b"").decode("latin-1") or ask.query.get("since", "")
-    wanted = query.Wanted(namespace=ask.query.get("namespace", ""), name=ask.query.get("name", ""))
+    namespace, name = context.counting(ask.query.get("namespace", ""), ask.query.get("name", ""))
+    wanted = query.Wanted(namespace=namespace, name=name)
     return Answer(
         type=b"text/event-stream",
         headers=((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")),

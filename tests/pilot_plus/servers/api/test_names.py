@@ -8,6 +8,7 @@ import pytest
 from pilot_plus.model import Health, Instance, Put, Reset, Service, Skipped
 from tests.pilot_plus.cli.calling import commanding
 from tests.pilot_plus.servers.api.asking import Asking
+from tests.pilot_plus.servers.api.events import watching
 from tests.pilot_plus.servers.api.hub import Hub, copy
 
 CONFIG = """
@@ -51,6 +52,20 @@ async def test_a_service_is_found_under_each_of_its_names(hub: Hub, asked: str):
     assert (answer["namespace"], answer["name"]) == (explained["namespace"], explained["name"]) == ("shop", "orders")
     assert answer["aliases"] == [f"legacy/{DUBBO}", "vm/orders"]
     assert [one["id"] for one in answer["instances"]] == ["c", "d"]
+
+
+async def test_lists_and_watches_of_one_service_know_its_names_too(hub: Hub):
+    async with Asking(hub) as ask:
+        found = (await ask.get("/api/v1/instances?namespace=vm&name=orders"))["instances"]
+        assert [(one["namespace"], one["service"], one["id"]) for one in found] == [
+            ("shop", "orders", "c"),
+            ("shop", "orders", "d"),
+        ]
+        assert (await ask.get("/api/v1/services?namespace=vm&name=nothing"))["services"] == []
+    async with watching(hub, "namespace=vm&name=orders") as watch:
+        assert [one["name"] for one in (await watch.next()).data["services"]] == ["orders"]
+        hub.say("consul", Put(copy("c2")))
+        assert (await watch.next()).data["namespace"] == "shop"
 
 
 async def test_a_name_that_a_registry_gives_leads_to_the_service_unless_it_leads_to_several(hub: Hub):
