@@ -17,7 +17,7 @@ async def history(context: Context, ask: Ask) -> Answer:
     """One service's past."""
     if context.past is None:
         raise Problem(404, "history is off: `history.keep` and `history.max` of the configuration say how much is kept")
-    namespace, name = ask.names["namespace"], ask.names["name"]
+    namespace, name = context.counting(ask.names["namespace"], ask.names["name"])
     at = _time_of(ask.query.get("at", ""))
     if at is not None and at < context.past.known_from:
         raise Problem(404, f"history goes back to {past.time_text(context.past.known_from)}")
