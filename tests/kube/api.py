@@ -9,7 +9,7 @@ from aiohttp import web
 from tests.kube import rights
 from tests.kube.faults import Faults
 from tests.kube.reading import Reader
-from tests.kube.resources import BUILT_IN
+from tests.kube.resources import BUILT_IN, resources
 from tests.kube.status import Refusal
 from tests.kube.store import Object, Store
 from tests.kube.target import Target, discovery, target_of, verb_of
@@ -53,6 +53,20 @@ class Api:
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self._reader.faults = faults
+
+    @property
+    def bookmark_every(self) -> float:
+        """Seconds between bookmarks."""
+        return self._reader.bookmark_every
+
+    @bookmark_every.setter
+    def bookmark_every(self, seconds: float) -> None:
+        self._reader.bookmark_every = seconds
+
+    def write(self, plural: str, namespace: str, found: Object) -> None:
+        """Create an object, without the way over HTTP."""
+        (resource,) = [one for one in resources(self.store) if one.plural == plural]
+        self._writer.create(Target(resource, namespace, ""), found, "tests")
 
     def app(self) -> web.Application:
         """The whole as an application."""

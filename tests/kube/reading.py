@@ -26,7 +26,7 @@ class Reader:
         self.faults = Faults()
         self.closing = asyncio.Event()
         self._store = store
-        self._bookmark_every = bookmark_every
+        self.bookmark_every = bookmark_every
         self._too_new_after = too_new_after
 
     async def page(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -129,7 +129,7 @@ class Reader:
                 seen = max(seen, self._store.revision)
                 if self.faults.garbage == "watch":
                     lines.append(b"\xff no JSON\n")
-                if loop.time() - marked >= self._bookmark_every and request.query.get("allowWatchBookmarks") in TRUE:
+                if loop.time() - marked >= self.bookmark_every and request.query.get("allowWatchBookmarks") in TRUE:
                     marked = loop.time()
                     lines.append(_bookmark(target, seen))
                 if lines:

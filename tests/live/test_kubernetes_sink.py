@@ -1,7 +1,7 @@
 """What the hub writes into Kubernetes: read back by its own source, in objects of its own, and in nobody else's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,43 +12,17 @@ import pytest
 from pilot_plus.model import Alive, Drop, Health, Instance, Locality, Origin, Port, Put, Reset, Update, instance
 from pilot_plus.ports import Done, Failed, Locking, Previewing, Refused, Renewing, Sink, SourceLost
 from registries.kubernetes import Kubernetes, Settings, connect
-from tests.kube import Api, Kubectl, Store, kubeconfig, serving
-from tests.kube import Settings as FakeSettings
+from tests.kube.world import LEASES, SERVICES, SLICES, World, slice_of, truth, world_of
 
 pytestmark = pytest.mark.live
 BOUND = 30.0
-SERVICES = "/api/v1/namespaces/shop/services"
-SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 IMPORTS = "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/shop/serviceimports"
-
-
-class World(msgspec.Struct):
-    api: Api
-    kubectl: Kubectl
-    folder: Path
-    tokens: dict[str, str]
-
-    def settings(self, cluster: str = "east", token: str = "admin", **more: Any) -> Settings:
-        file = self.folder / f"{token}.kubeconfig"
-        file.write_text(kubeconfig(self.kubectl.url, token=token))
-        return Settings(kubeconfig=str(file), cluster=cluster, locks="shop", **more)
-
-    async def objects(self, path: str, **selection: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = (await self.kubectl.done("GET", path, **selection))["items"]
-        return items
-
-    async def revisions(self, path: str) -> dict[str, str]:
-        return {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await self.objects(path)}
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    tokens = {"admin": "admin", "writer": "writer", "reader": "reader"}
-    async with serving(Store(), FakeSettings(bookmark_every=1.0, tokens=tokens)) as (api, url):
-        kubectl = Kubectl(url)
-        await kubectl.done("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
-        yield World(api, kubectl, tmp_path, tokens)
+    async with world_of(tmp_path) as made:
+        yield made
 
 
 def made(name: str = "orders", number: int = 1, **fields: Any) -> Instance:
@@ -66,13 +40,6 @@ def made(name: str = "orders", number: int = 1, **fields: Any) -> Instance:
     return instance(**(common | fields))
 
 
-def slice_of(name: str, service: str, *addresses: str) -> dict[str, Any]:
-    labels = {"kubernetes.io/service-name": service}
-    endpoints = [{"addresses": [address]} for address in addresses]
-    ports = [{"name": "http", "port": 8080}]
-    return {"metadata": {"name": name, "labels": labels}, "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
-
-
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Kubernetes]:
     async with asyncio.timeout(BOUND), connect(settings) as kubernetes:
@@ -84,13 +51,6 @@ async def done(sink: Sink, *instances: Instance) -> list[str]:
     results = await sink.put(instances)
     assert all(isinstance(one, Done) for one in results), results
     return [one.key for one in results if isinstance(one, Done)]
-
-
-async def truth(settings: Settings) -> Sequence[Instance]:
-    async with opened(settings) as source, aclosing(source.watch()) as updates:  # type: ignore[type-var]
-        reset = await anext(updates)
-        assert isinstance(reset, Reset)
-        return reset.instances
 
 
 async def refusal(sink: Sink, copy: Instance) -> str:
@@ -418,8 +378,8 @@ async def test_a_service_import_stands_beside_the_service_where_its_definition_i
 
 async def test_a_hub_that_may_only_read_is_told_what_it_may_not(world: World):
     rules = [{"apiGroups": ["", "discovery.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
-    await grant(world, "reader", rules)
-    async with opened(world.settings(token="reader")) as kubernetes:
+    await world.grant("reader", rules)
+    async with opened(world.settings(user="reader")) as kubernetes:
         assert 'User "reader" cannot patch resource "services"' in await refusal(kubernetes, made())
         with pytest.raises(SourceLost, match="cannot get resource"):
             await kubernetes.claim("sync-east", "hub-1", 3.0)
@@ -438,14 +398,3 @@ async def test_a_server_that_fails_each_write_stays_connected_and_one_that_is_go
         await world.kubectl.faults(status=500)
         with pytest.raises(SourceLost):
             await kubernetes.put([made(number=3)])
-
-
-async def grant(world: World, user: str, rules: list[dict[str, Any]]) -> None:
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    await world.kubectl.done("POST", f"{rbac}/clusterroles", {"metadata": {"name": user}, "rules": rules})
-    binding = {
-        "metadata": {"name": user},
-        "subjects": [{"kind": "User", "name": user}],
-        "roleRef": {"kind": "ClusterRole", "name": user},
-    }
-    await world.kubectl.done("POST", f"{rbac}/clusterrolebindings", binding)
