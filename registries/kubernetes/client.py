@@ -1,9 +1,11 @@
 """The API server's HTTP, and nothing of what it means: answers, lines of a watch, and every failure as `SourceLost`."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -21,6 +23,10 @@ MAX_LINE: Final = 8 << 20
 """The API server keeps no object above 3 MiB."""
 
 Params = Mapping[str, str]
+
+_KEEPING: Final = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 14_000))
+_TURNS: Final = 10
+"""Of the event loop, for a transport to notice that its socket has ended."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -121,21 +127,42 @@ class Client:
 @asynccontextmanager
 async def client(access: Access) -> AsyncIterator[Client]:
     """A client with connections of its own."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=access.tls or True, socket_factory=_socket)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield Client(session, access)
+    sockets = _Sockets()
+    connector = aiohttp.TCPConnector(limit=0, ssl=access.tls or True, socket_factory=sockets.make)
+    try:
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield Client(session, access)
+    finally:
+        await sockets.end()
 
 
-def _socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-    """A socket that notices within 15 s that the other machine is gone, watch or no watch."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 14_000)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made
+class _Sockets:
+    """The sockets of a client."""
+
+    def __init__(self) -> None:
+        self._made: WeakSet[socket.socket] = WeakSet()
+
+    def make(self, address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+        """A socket that notices within 15 s that the other machine is gone, watch or no watch."""
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPING:
+            if hasattr(socket, option):
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self._made.add(made)
+        return made
+
+    async def end(self) -> None:
+        """End those that are left: asyncio forgets a connection that is given up just before its TLS begins."""
+        for made in list(self._made):
+            with suppress(OSError):
+                made.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if all(made.fileno() < 0 for made in self._made):
+                return
+            await asyncio.sleep(0)
 
 
 class _mapped:  # noqa: N801 - read as a statement: with _mapped(path)

@@ -36,7 +36,11 @@ class KubernetesBackend:
         self.server = RealKube(folder, real) if real else Process(folder, "--bookmarks", "1")
         self._config = folder / "kubeconfig"
         self.settings = Settings(
-            kubeconfig=str(self._config), namespaces=(NAMESPACE,), allow=("insecure",) if real else ()
+            kubeconfig=str(self._config),
+            namespaces=(NAMESPACE,),
+            cluster="east",
+            locks="default",
+            allow=("insecure",) if real else (),
         )
 
     def __enter__(self) -> Self:

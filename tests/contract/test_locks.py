@@ -14,7 +14,7 @@ from tests.contract.holder import holding
 from tests.contract.mirror import PATIENCE
 
 TTL = 2.0
-UNLOCKED = ("kubernetes", "peer")
+UNLOCKED = ("peer",)
 SERVED = [kind for kind in chosen() if kind not in (*UNLOCKED, "memory")]
 """Those that another process can reach."""
 

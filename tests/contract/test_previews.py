@@ -8,11 +8,13 @@ import pytest
 
 from pilot_plus.model import Health, Instance, Locality, Origin, Port, instance
 from pilot_plus.ports import Done, Previewing, Refused
+from tests.contract.backend import Sample
 from tests.contract.backends import backend as make_backend
 from tests.contract.backends import chosen
 from tests.contract.mirror import mirroring
 
-UNPREVIEWED = ("kubernetes", "peer")
+UNPREVIEWED = ("peer",)
+SEED = Sample("seed", "10.1.9.9")
 
 
 @pytest.fixture(scope="module", params=[kind for kind in chosen() if kind not in UNPREVIEWED])
@@ -21,7 +23,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield made
 
 
-def copies() -> list[Instance]:
+def copies(namespace: str) -> list[Instance]:
     """Many kinds of instances; some of which some layouts can't hold."""
     dubbo, web = Port("dubbo", 20880, "dubbo"), Port("web", 8080, "http")
     made: list[dict[str, Any]] = [
@@ -35,13 +37,12 @@ def copies() -> list[Instance]:
         {"ports": [web], "health": Health.DRAINING, "metadata": {"secure": "true", "protocol": "odd", "url": "x://y"}},
         {"ports": [Port("bare", 7000, "unknown")], "weight": 1},
     ]
-    return [_copy(number, **fields) for number, fields in enumerate(made)]
+    return [_copy(number, namespace=namespace, **fields) for number, fields in enumerate(made)]
 
 
 def _copy(number: int, **fields: Any) -> Instance:
     known: dict[str, Any] = {
         "key": "",
-        "namespace": "legacy",
         "name": "com.example.Orders",
         "id": f"orders-{number}",
         "address": f"10.1.0.{number + 1}",
@@ -54,10 +55,13 @@ def _copy(number: int, **fields: Any) -> Instance:
 
 
 async def test_what_is_foretold_is_what_is_reported(backend: Any):
+    if backend.namespace:  # which has to be there, before something can be written into it
+        await backend.write(SEED)
+        await backend.remove(SEED)
     async with mirroring(backend) as mirror, backend.connect() as registry:
         await mirror.until_synced()
         assert isinstance(registry, Previewing)
-        wanted = copies()
+        wanted = copies(backend.namespace or "legacy")
         results = await registry.put(wanted)  # type: ignore[attr-defined]  # every one that previews is a sink
         foretold = [registry.preview(one) for one in wanted]
         assert [_refusal(one) for one in foretold] == [_refusal(one) for one in results]

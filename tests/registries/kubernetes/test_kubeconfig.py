@@ -55,7 +55,7 @@ async def test_a_token_file_in_its_folder_or_below_is_read_each_time(tmp_path: P
     file.write_text("second\n")
     assert await found.credentials.token() == "second"
     file.unlink()
-    with pytest.raises(SourceLost, match="token file .*No such file"):
+    with pytest.raises(SourceLost, match=r"token file .*No such file"):
         await found.credentials.token()
 
 
@@ -121,7 +121,9 @@ def plugin(folder: Path, code: str, **more: Any) -> dict[str, Any]:
     file.write_text(code.replace("COUNT", str(folder / "count")))
     version = "client.authentication.k8s.io/v1"
     env = [{"name": "PREFIX", "value": "t"}]
-    return {"exec": {"command": sys.executable, "args": [str(file), version], "apiVersion": version, "env": env, **more}}
+    return {
+        "exec": {"command": sys.executable, "args": [str(file), version], "apiVersion": version, "env": env, **more}
+    }
 
 
 async def test_a_credential_plugin_runs_only_if_allowed_and_again_when_its_token_is_refused(tmp_path: Path):
@@ -197,7 +199,7 @@ async def test_in_a_pod_the_service_account_is_used_and_its_token_read_anew(
 ):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    (tmp_path / "ca.crt").write_bytes(Path(tls.ca).read_bytes())
+    (tmp_path / "ca.crt").symlink_to(tls.ca)
     (tmp_path / "token").write_text("one")
     (tmp_path / "namespace").write_text("shop\n")
     settings = Settings(service_account=str(tmp_path))
