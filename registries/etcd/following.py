@@ -95,12 +95,10 @@ class Following:
             self._revisions[self._range_of[answer.watch_id]] = revision
 
     def _hear(self, answer: wire.WatchResponse) -> None:
-        revision = answer.header.revision
-        if revision < max(self._revisions):
-            raise self._client.ended(self._gone_back(revision))
+        """Take a notice, which events that are newer may have overtaken: the server queues them apart."""
         index = self._range_of.get(answer.watch_id)
         if index is not None:  # its own notice, not the answer to a question
-            self._revisions[index] = revision
+            self._revisions[index] = max(self._revisions[index], answer.header.revision)
 
     def _gone_back(self, revision: int) -> str:
         return f"its history was at {max(self._revisions)} and is now at {revision}: it was wiped or restored"
