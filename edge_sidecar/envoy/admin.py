@@ -5,9 +5,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 TIMEOUT: Final = 5.0
 """Seconds."""
+
+
+FIGURES: Final = (
+    r"^(listener\..*\.downstream_cx_active"
+    r"|listener_manager\.total_listeners_warming|cluster_manager\.warming_clusters)$"
+)
 
 
 class Admin:
@@ -34,13 +41,13 @@ class Admin:
         """
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")
 
-    async def figures(self) -> Mapping[str, int]:
-        """What it counts, of what the agent looks at.
+    async def figures(self, pattern: str = FIGURES) -> Mapping[str, int]:
+        """What it counts under names that match; by default, what the agent looks at.
 
         Raises:
             OSError: it doesn't answer.
         """
-        text = await self._ask("GET", f"/stats?format=json&filter={_FIGURES}")
+        text = await self._ask("GET", f"/stats?format=json&filter={quote(pattern)}")
         try:
             found = json.loads(text)["stats"]
             return {one["name"]: int(one["value"]) for one in found if "value" in one}
@@ -83,12 +90,6 @@ class Admin:
         if " 200" not in status and path != "/ready":
             raise ConnectionError(f"{self._place}: {path} is answered by {status!r}")
         return body.decode(errors="replace")
-
-
-_FIGURES: Final = (
-    r"^(listener\..*\.downstream_cx_active"
-    r"|listener_manager\.total_listeners_warming|cluster_manager\.warming_clusters)$"
-)
 
 
 def _is_ours(name: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from devservers.parts import ENVOY, tool
+from edge_sidecar.envoy.admin import Admin
 from pilot_plus.quantities import Address
 
 
@@ -26,6 +28,16 @@ class Agent:
             return dict(json.loads((self.data / "run" / "status.json").read_bytes()))
         except FileNotFoundError:
             return {}
+
+    async def figure(self, name: str) -> int | None:
+        """What its Envoy counts under a name."""
+        (place,) = (self.data / "run").glob("admin-*.sock")
+        number = os.open(place.parent, os.O_PATH)
+        try:
+            figures = await Admin(Path(f"/proc/self/fd/{number}") / place.name).figures(f"^{re.escape(name)}$")
+        finally:
+            os.close(number)
+        return figures.get(name)
 
     def envoys(self) -> list[int]:
         """The process ids of its Envoys."""

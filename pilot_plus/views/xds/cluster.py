@@ -33,6 +33,7 @@ class Family(Enum):
     HTTP2 = "http/2"
     HTTP = "whatever HTTP the caller speaks"
     """Nothing says more: gRPC arrives in HTTP/2, everything else in HTTP/1.1, and goes on so."""
+    NEGOTIATED = "http/1.1, or http/2 where the other end has it: agreed on in the TLS handshake"
     TCP = "tcp"
 
 
@@ -59,6 +60,7 @@ _HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HTTP_OPTIONS: Final[Mapping[Family, dict[str, Any]]] = {
     Family.HTTP1: {"explicit_http_config": {"http_protocol_options": {}}},
     Family.HTTP2: {"explicit_http_config": {"http2_protocol_options": {}}},
+    Family.NEGOTIATED: {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}},
     Family.HTTP: {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}},
 }
 _NO_LIMIT: Final = {"max_connections": 1 << 30, "max_pending_requests": 1 << 30, "max_requests": 1 << 30}
@@ -98,18 +100,20 @@ def dns_cluster(name: str, family: Family, assignment: bytes, sockets: bytes = b
 
 
 @lru_cache(maxsize=4096)
-def socket_match(domains: Domains, security: Security, service: str) -> bytes:
+def socket_match(domains: Domains, security: Security, service: str, *, is_negotiated: bool = False) -> bytes:
     """How to speak to the endpoints of a cluster that must prove something.
+
+    Where the protocol is negotiated every socket of the cluster must be able to, also the one for endpoints that
+    match nothing, of which there are none.
 
     Raises:
         ValueError: nobody can prove it.
     """
-    match = {
-        "name": str(security),
-        "match": {MATCHED_BY: str(security)},
-        "transport_socket": upstream_context(must_be(domains, security, service)),
-    }
-    return encoded(Cluster, {"transport_socket_matches": [match]})
+    alpn = ("h2", "http/1.1") if is_negotiated else ()
+    socket = upstream_context(must_be(domains, security, service), alpn=alpn)
+    match = {"name": str(security), "match": {MATCHED_BY: str(security)}, "transport_socket": socket}
+    other = {"transport_socket": socket} if is_negotiated else {}
+    return encoded(Cluster, {"transport_socket_matches": [match], **other})
 
 
 @lru_cache(maxsize=16)

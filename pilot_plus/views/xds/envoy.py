@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from pilot_plus.views.xds.cluster import Family, dns_cluster, eds_cluster, socket_match
-from pilot_plus.views.xds.endpoint import Proof
+from pilot_plus.views.xds.endpoint import PLAIN, Proof
 from pilot_plus.views.xds.listener import OUTBOUND
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.route import configuration, listed, virtual_host
@@ -105,11 +105,15 @@ def _virtual_hosts(host: str, doorways: tuple[_Doorway, ...]) -> bytes:
 
 def _cluster(vista: Vista, domains: Domains, name: str, facet: Facet) -> bytes:
     securities = {*facet.securities, *(target.security for target in facet.named)}
+    is_negotiated = facet.family is Family.HTTP1 and bool(securities) and PLAIN not in securities
     sockets = b"".join(
-        socket_match(domains, security, vista.service if security.proof is Proof.SERVICE else "")
+        socket_match(
+            domains, security, vista.service if security.proof is Proof.SERVICE else "", is_negotiated=is_negotiated
+        )
         for security in sorted(securities, key=lambda security: security.order)
         if security.proof is not Proof.NONE
     )
+    family = Family.NEGOTIATED if is_negotiated else facet.family
     if facet.named:
-        return dns_cluster(name, facet.family, vista.assignment(name), sockets)
-    return eds_cluster(name, facet.family, sockets)
+        return dns_cluster(name, family, vista.assignment(name), sockets)
+    return eds_cluster(name, family, sockets)

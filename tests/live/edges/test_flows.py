@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devservers.tls import Authority
-from tests.live.edges.applications import greeter, serving, web
+from tests.live.edges.applications import echo, greeter, serving, web
 from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
 
 pytestmark = pytest.mark.live
@@ -65,6 +65,54 @@ async def test_a_plain_caller_reaches_the_mesh_by_a_port_of_the_service_or_by_ho
         assert (await ask(LEGACY, HTTP_PORT, "other.mesh.mesh"))[0] == 404
         (door,) = await company.until_seen("mesh/mysql", "legacy")
         assert await say(*door, "") == "hello from mysql"
+
+
+async def test_two_plain_zones_reach_each_other_from_edge_to_edge_over_http2(company: Company):
+    heads: list[str] = []
+    async with serving(web("orders", heads)) as orders, serving(echo) as dubbo:
+        await company.register("legacy/orders", "127.0.0.1", orders, "http")
+        await company.register("legacy/com.example.Shop:1.0.0", "127.0.0.1", dubbo, "dubbo")
+        there = await company.edge("legacy")
+        await company.edge("vm")
+        (door,) = await company.until_seen("legacy/orders", "vm")
+        assert door[0] == ADDRESSES["vm"]
+        assert await ask(*door, "any", head="x-pilot-plus-caller: me\r\nx-forwarded-client-cert: me\r\n") == (
+            200,
+            "orders",
+        )
+        head = heads[-1].lower()
+        assert "x-pilot-plus-caller: spiffe://east.example/zone/vm/edge/edge-vm\r\n" in head
+        assert "uri=spiffe://east.example/zone/vm/edge/edge-vm\r\n" in head
+        assert "host: orders.legacy.mesh\r\n" in head
+        assert "x-forwarded-host: any\r\n" in head
+        assert await there.figure("http.mesh|legacy/orders|http.downstream_cx_http2_total") == 1
+
+        (door,) = await company.until_seen("legacy/com.example.Shop:1.0.0", "vm")
+        reader, writer = await asyncio.open_connection(*door)
+        writer.write(DUBBO)
+        assert await reader.readexactly(len(DUBBO)) == DUBBO
+        writer.close()
+
+
+DUBBO = b"\xda\xbb\xc2\x00" + (1).to_bytes(8, "big") + (4).to_bytes(4, "big") + b"2.0.2"[:4]
+"""The head of a request of Dubbo, and a body of four bytes."""
+
+
+async def test_what_is_meshed_is_written_into_a_plain_registry_and_stays_there(tmp_path: Path):
+    rule = {"name": "web", "from": {"registries": ["mesh"], "services": ["mesh/*"]}, "to": "legacy"}
+    async with company_of(tmp_path, sync=[rule]) as company, serving(web("web")) as site:
+        await company.register("mesh/web", "127.0.0.1", site, "http")
+        await company.edge("mesh")
+        first = await company.edge("legacy")
+        ((address, port),) = await company.until_seen("legacy/web", "legacy", speaks="plain")
+        assert address == LEGACY
+        assert await ask(address, port, "any") == (200, "web")
+        second = await company.edge("legacy", "127.0.2.2", name="edge-2")
+        assert await company.until_seen("legacy/web", "legacy", 2) == [(LEGACY, port), ("127.0.2.2", port)]
+        assert await ask("127.0.2.2", port, "any") == (200, "web")
+        assert await second.stop() == 0
+        assert await company.until_seen("legacy/web", "legacy") == [(LEGACY, port)]
+        assert await first.stop() == 0
 
 
 async def heard(caller: ssl.SSLContext | None, sni: str) -> str:
