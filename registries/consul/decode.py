@@ -99,11 +99,12 @@ def _metadata(service: Service) -> dict[str, str]:
     """`Meta`, and what the tags say beside it: `k=v` (Spring Cloud), `k|v` (Istio's old adapter), or a plain word."""
     plain: list[str] = []
     metadata: dict[str, str] = {}
+    not_ours = extras.added_tags(service.meta or {})
     for tag in service.tags or ():
         name, sign, value = _divided(tag)
         if sign and name:
             metadata[name] = value
-        elif tag:
+        elif tag and tag not in not_ours:
             plain.append(tag)
     if plain:
         metadata[TAGS] = ",".join(plain)

@@ -16,6 +16,8 @@ from registries.layouts.dubbo import PROTOCOLS, provider_of, provider_url
 from registries.layouts.dubbo_url import DubboUrl, parse_url
 
 URL: Final = "url"
+TAG: Final = "dubbo"
+"""Consumers ask for the instances with this tag that pass all checks."""
 _ITS_OWN: Final = ("dubbo://", "tri://")
 _ORDER: Final = tuple(Health)
 _NEEDED: Final = frozenset(

@@ -9,6 +9,7 @@
 | warning, critical | a check that says so |
 | draining, weight 0 | maintenance mode |
 | metadata | `Meta`; what doesn't fit there, as a tag `name=value`; `tags` as plain tags |
+| for other readers | Dubbo's `Meta.url` and its tag `dubbo`; `secure` in Meta and as a tag |
 
 What it can't hold: the namespace; metadata whose name is empty or ours (with Dubbo's `url`), or fits neither Meta nor a
 tag (it holds `=` or `|`); weight 0 of an instance that is not critical comes back as draining.
@@ -79,8 +80,9 @@ def encode(copy: Instance, lease: str = "") -> Registration:
     own = extras.put_in(copy, lease) | _mark(copy)
     if name != copy.name:
         own[extras.NAME] = copy.name
+    reader_tags = _tags_for_readers(copy, additions)
     if additions:
-        own[extras.ADDED] = ",".join(sorted(additions))
+        own[extras.ADDED] = ",".join(sorted((*additions, *extras.added_tags_text(reader_tags))))
     for key, value in own.items():
         if len(value.encode()) > MAX_VALUE:
             raise ValueError(f"{key} would have {len(value.encode())} bytes in Meta, more than {MAX_VALUE}")
@@ -92,7 +94,7 @@ def encode(copy: Instance, lease: str = "") -> Registration:
         name=name,
         address=copy.address,
         port=copy.ports[0].number,
-        tags=tags,
+        tags=[*tags, *reader_tags],
         meta=meta,
         weights=Weights(weight, weight),
         checks=[*_lease_check(copy, identity, lease), *_state_check(copy, identity)],
@@ -120,6 +122,16 @@ def _for_readers(copy: Instance) -> tuple[str, dict[str, str]]:
     if url is None:
         return copy.name, additions
     return split_name(copy.name)[0], additions | {dubbo.URL: str(url)}
+
+
+def _tags_for_readers(copy: Instance, additions: dict[str, str]) -> list[str]:
+    """Tags by which readers choose: Dubbo asks for its own, and Spring Cloud before 3.0 reads metadata there."""
+    tags = []
+    if dubbo.URL in additions and dubbo.TAG not in copy.meta(TAGS).split(","):
+        tags.append(dubbo.TAG)
+    if "secure" in additions:
+        tags.append("secure=true")
+    return tags
 
 
 def _mark(copy: Instance) -> dict[str, str]:

@@ -6,10 +6,11 @@ pilot-plus-place    eu|eu-1|rack-7                     region, az, subzone
 pilot-plus-weight   150                                where Consul's whole ordinary instances don't say it exactly
 pilot-plus-name     com.example.Orders:1.0.0           where Consul's service has another: Dubbo's interface
 pilot-plus-lease    15 pilot-plus:lease:5f3a           seconds, and the service whose check the copy lives by
-pilot-plus-added    protocol,secure                    what stands in Meta for other readers, and is none of ours
+pilot-plus-added    protocol,secure,tag:dubbo          what stands in Meta and among the tags for other readers, and is
+                                                   none of ours
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -25,6 +26,7 @@ LEASE: Final = "pilot-plus-lease"
 ADDED: Final = "pilot-plus-added"
 NAME: Final = "pilot-plus-name"
 NAMES: Final = frozenset((ID, PORTS, WEIGHT, PLACE, LEASE, ADDED, NAME))
+_TAG: Final = "tag:"
 LEASE_SERVICE: Final = "pilot-plus-lease"
 """The service whose checks leased copies live by; it is no application."""
 _quoted: Final = quoter(" !$&'()*+;=@/?#[]{}<>~.")
@@ -59,6 +61,18 @@ def put_in(copy: Instance, lease: str = "") -> dict[str, str]:
     if copy.lease:
         extras[LEASE] = f"{copy.lease!r} {lease}"
     return extras
+
+
+def added_tags_text(tags: Iterable[str]) -> list[str]:
+    """How tags without a value that stand there for other readers only are noted."""
+    return [f"{_TAG}{tag}" for tag in tags if "=" not in tag]
+
+
+def added_tags(metadata: Mapping[str, str]) -> frozenset[str]:
+    """The reverse, of a record's `Meta`."""
+    if ADDED not in metadata:
+        return frozenset()
+    return frozenset(one.removeprefix(_TAG) for one in metadata[ADDED].split(",") if one.startswith(_TAG))
 
 
 def taken_out(metadata: Mapping[str, str]) -> tuple[dict[str, str], Extras]:

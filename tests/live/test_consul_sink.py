@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from pilot_plus.model import NO_ORIGIN, Health, Instance, Locality, Origin, Port
 from pilot_plus.ports import Done, Failed, Refused, Renewing, Result, Sink, SourceLost
 from registries.consul import Consul as Registry
 from registries.consul import Settings, connect
+from registries.layouts.dubbo_url import parse_url
 from tests.contract.mirror import Mirror
 from tests.live.test_consul import mirroring, token
 
@@ -261,6 +263,29 @@ async def test_consuls_own_dns_answers_for_copies_that_are_well(fresh: Fresh):
         await registry.put(copies)
         await mirror.until(partial(holds_all, copies=copies), "the copies")
         assert addresses(server.dns_port, "orders.service.consul") == {"10.1.0.1", "10.1.0.2"}
+
+
+async def test_readers_that_are_not_ours_find_copies_as_they_ask_for_them(consul: Consul):
+    """Dubbo's registry asks with its tag, Spring Cloud for all that pass; both of the service and its `Meta`."""
+    name = "com.example.ReadByOthers"
+    provider = copy(name, 1, ports=[Port("dubbo", 20880, "dubbo")], metadata={"methods": "find"})
+    sick = copy(name, 2, ports=[Port("dubbo", 20880, "dubbo")], address="10.1.0.8", health=Health.CRITICAL)
+    web = copy("read-by-spring", 1, ports=[Port("web", 8443, "https")], lease=60.0)
+    async with connect(Settings(url=consul.url)) as registry:
+        keys = keys_of(await registry.put([provider, sick, web]))
+        (found,) = asked(consul, f"/v1/health/service/{name}?passing&tag=dubbo")
+        url = parse_url(found["Service"]["Meta"]["url"])
+        assert (url.protocol, url.host, url.port, url.path) == ("dubbo", "10.1.0.7", 20880, name)
+        assert (url.get("interface"), url.get("side"), url.get("methods")) == (name, "provider", "find")
+        (found,) = asked(consul, "/v1/health/service/read-by-spring?passing")
+        service = found["Service"]
+        assert (service["Address"], service["Port"], service["Meta"]["secure"]) == ("10.1.0.7", 8443, "true")
+        assert (service["Meta"]["team"], service["Tags"]) == ("shop", ["secure=true"])
+        keys_of(await registry.drop(keys))
+
+
+def asked(server: Consul, path: str) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", server.call("GET", path))
 
 
 async def test_an_agent_of_another_datacenter_is_not_written_to(consul: Consul):

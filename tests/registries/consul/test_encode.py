@@ -140,6 +140,23 @@ def test_a_dubbo_copy_has_a_url_that_its_consumers_can_read():
     assert msgspec.structs.replace(round_trip(DUBBO), key="") == DUBBO
 
 
+@pytest.mark.parametrize("tags", ["", "v1", "dubbo", "v1,dubbo"])
+def test_a_dubbo_copy_has_the_tag_that_its_consumers_ask_for_once(tags: str):
+    one = copy(ports=[Port("dubbo", 20880, "dubbo")], metadata={"tags": tags} if tags else {})
+    body = encode(one)
+    assert body.tags.count("dubbo") == 1
+    assert msgspec.structs.replace(round_trip(one), key="") == one
+
+
+def test_older_readers_find_in_a_tag_that_a_copy_speaks_tls():
+    one = copy(ports=[Port("web", 8443, "https")])
+    assert encode(one).tags == ["secure=true"]
+    assert round_trip(one) == one
+    said = copy(ports=[Port("web", 8443, "https")], metadata={"secure": "false"})
+    assert encode(said).tags == []
+    assert round_trip(said) == said
+
+
 def test_a_dubbo_url_says_that_its_provider_is_not_to_be_called():
     assert parse_url(encode(msgspec.structs.replace(DUBBO, health=Health.DRAINING)).meta["url"]).get("weight") == "0"
 
