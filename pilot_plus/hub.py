@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -26,6 +27,7 @@ from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
 from pilot_plus.config import Peer as PeerSection
 from pilot_plus.desk import HubDesk
+from pilot_plus.embassy import Embassy
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Conflict, Journal
 from pilot_plus.journal.follow import follow
@@ -55,11 +57,13 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
     Raises:
         ConfigError: the configuration can't be carried out; nothing was started.
     """
-    watched = sources_of(config)
+    registered = sources_of(config)
     # Nearly all that the hub holds stays: looking through it often, as is right for garbage, is time for nothing.
     gc.set_threshold(50_000, 20, 50)
     async with _journal(config) as journal:
         members = await Members.open(config, journal.documents, Conflict)
+        embassy = Embassy(config, members.authority, members.pacts)
+        watched = {**registered, **_peers_of(config, embassy)}
         holder = Holder(_first_catalog(config, journal))
         edges, sessions = _edges(config)
         ingest = Ingest(holder, {**watched, roll.NAME: sessions})
@@ -72,7 +76,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         await carriage.load()
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=carriage.current)
         desk = HubDesk(registrar, ingest, sync, admissions, own)
-        near = neighbours.Neighbours(config, holder, ingest)
+        near = neighbours.Neighbours(config, holder, ingest, embassy)
         recorder = _recorder(config, journal, holder)
         past = Past(recorder, journal.archive) if recorder else None
         context = Context(
@@ -92,6 +96,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(ingest.run(), name="ingest"),
                 tasks.create_task(follow(holder, journal, _journalled(config)), name="journal"),
                 tasks.create_task(members.authority.keep(), name="identity"),
+                tasks.create_task(members.pacts.keep(), name="pacts"),
                 tasks.create_task(edges.wait(), name="edges"),
                 tasks.create_task(near.serve(), name="peers"),
                 tasks.create_task(carriage.run(ingest.touch), name="carriage"),
@@ -129,7 +134,7 @@ async def probe(config: Config) -> list[tuple[str, bool, str]]:
     Raises:
         ConfigError: a registry's settings are wrong.
     """
-    watched = sources_of(config)
+    watched = {**sources_of(config), **_peers_of(config, None)}
     async with asyncio.TaskGroup() as tasks:
         tries = [tasks.create_task(_try(source)) for source in watched.values()]
     return [(name, not error, error) for name, error in zip(watched, (one.result() for one in tries), strict=True)]
@@ -157,20 +162,33 @@ def sources_of(config: Config) -> Mapping[str, Watched]:
         ConfigError: an unknown kind, or wrong settings.
     """
     neighbours.check(config)
-    registered = {
+    return {
         registry.name: Watched(registry.name, _opener(config, place, registry), _rules_of(config, registry))
         for place, registry in enumerate(config.registries)
     }
-    return registered | {one.name: neighbours.watched_of(config, one, _to_peer(config, one)) for one in config.peers}
 
 
-def _to_peer(config: Config, section: PeerSection) -> Callable[[], AbstractAsyncContextManager[Opened]]:
+def _peers_of(config: Config, embassy: Embassy | None) -> Mapping[str, Watched]:
+    """Every peer, ready to be opened; without an embassy only those that ask for no proof."""
+    return {
+        one.name: neighbours.watched_of(config, one, _to_peer(config, one, embassy))
+        for one in config.peers
+        if embassy or one.insecure
+    }
+
+
+def _to_peer(
+    config: Config, section: PeerSection, embassy: Embassy | None
+) -> Callable[[], AbstractAsyncContextManager[Opened]]:
+    secured = None if section.insecure else embassy
     settings = peer.Settings(
         cluster=config.cluster,
         name=section.name,
         address=str(section.address),
         selections=neighbours.imports_of(section),
         relay=frozenset(section.relay),
+        credentials=partial(secured.credentials, section) if secured else None,
+        exchange=secured,
     )
     return lambda: peer.connect(settings)
 

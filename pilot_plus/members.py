@@ -5,6 +5,7 @@ from pilot_plus.identity import (
     Authority,
     Gate,
     JournalStore,
+    Pacts,
     Revocations,
     Store,
     Tokens,
@@ -27,9 +28,12 @@ from pilot_plus.wire.certificates import utc_now
 class Members:
     """Who belongs to the cluster. Open it with `Members.open`, and let `authority.keep` run as long as it is used."""
 
-    def __init__(self, config: Config, authority: Authority, tokens: Tokens, revocations: Revocations) -> None:
+    def __init__(
+        self, config: Config, authority: Authority, tokens: Tokens, revocations: Revocations, pacts: Pacts
+    ) -> None:
         self.authority = authority
         self.gate = Gate(authority, tokens)
+        self.pacts = pacts
         self._tokens = tokens
         self._revocations = revocations
         self._zones = frozenset(zone.name for zone in overview.zones(config).zones)
@@ -45,9 +49,10 @@ class Members:
         revocations = Revocations(store, utc_now)
         try:
             authority = await Authority.open(settings_of(config), roots_of(config, store), revocations)
+            pacts = await Pacts.open(store, config.trust_domain, utc_now)
         except (ValueError, OSError) as error:
             raise ConfigError(f"identity: {error}") from error
-        return cls(config, authority, Tokens(store, config.trust_domain, utc_now), revocations)
+        return cls(config, authority, Tokens(store, config.trust_domain, utc_now), revocations, pacts)
 
     async def create_token(self, asked: TokenRequest) -> TokenMade:
         """As `requests.create_token`."""

@@ -1,20 +1,22 @@
 """Neighbours: the hubs of other clusters, whom we read from and who read from us."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from time import monotonic
+from typing import Final
 
 from pilot_plus.catalog import Catalog, Holder, Source
 from pilot_plus.catalog.admission import Admission, listens_only_on_loopback
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.config import Config, ConfigError, Guard, Peer
+from pilot_plus.embassy import Embassy
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.metrics import PEER_BYTES
 from pilot_plus.ports import Source as Opened
 from pilot_plus.servers import xds
-from pilot_plus.servers.join.calls import Context
 from pilot_plus.servers.peer import PeerService, feeding
 from pilot_plus.views import overview, shapes
 from pilot_plus.views.endpoints import home_of
@@ -22,7 +24,9 @@ from pilot_plus.views.export import Terms
 from pilot_plus.wire.look import is_loopback
 from pilot_plus.wire.selections import Selection
 
-KIND = "peer"
+log = logging.getLogger(__name__)
+
+KIND: Final = "peer"
 
 
 def check(config: Config) -> None:
@@ -31,6 +35,9 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: plaintext where it is not allowed.
     """
+    address = config.listen.peer
+    if address is not None and not is_loopback(address.host) and any(peer.insecure for peer in config.peers):
+        raise ConfigError("listen.peer: off loopback no peer may be `insecure`")
     for index, peer in enumerate(config.peers):
         if peer.insecure and not is_loopback(peer.address.host):
             raise ConfigError(f"peers[{index}].insecure: {peer.address} is not on this machine: leave it out")
@@ -73,10 +80,11 @@ def imports_of(peer: Peer) -> tuple[Selection, ...]:
 class Neighbours:
     """Serves those who read from us, and says how both ways stand."""
 
-    def __init__(self, config: Config, holder: Holder, ingest: Ingest) -> None:
+    def __init__(self, config: Config, holder: Holder, ingest: Ingest, embassy: Embassy) -> None:
         self._config = config
         self._holder = holder
         self._ingest = ingest
+        self.embassy = embassy
         self._home = home_of(config)
         self._started = monotonic()
         self._service: PeerService | None = None
@@ -92,13 +100,24 @@ class Neighbours:
             return
         async with AsyncExitStack() as stack:
             feeds = await stack.enter_async_context(feeding(self._holder))
-            self._service = PeerService(feeds, self._offer, self._is_ready, self._why_not)
-            await stack.enter_async_context(xds.serving(address, [self._service.handler()], None, key="listen.peer"))
+            self._service = PeerService(feeds, self._offer, self._is_ready, self.embassy)
+            shown = self.embassy.serving if self.embassy.is_secure else None
+            serving = xds.serving(address, [self._service.handler()], shown, key="listen.peer")
+            at = await stack.enter_async_context(serving)
+            log.info("peers read at %s%s", at, "" if shown else ", in plaintext")
             await asyncio.Event().wait()
 
     def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:
         """How every peer stands."""
         return shapes.PeerList(peers=tuple(self._shape(peer, catalog, now) for peer in self._config.peers))
+
+    async def invite(self, name: str, ttl: str) -> str:
+        """As `Embassy.invite`."""
+        return await self.embassy.invite(name, ttl)
+
+    async def join(self, name: str, token: str) -> None:
+        """As `Embassy.join`."""
+        await self.embassy.join(name, token)
 
     async def forget(self, name: str) -> int:
         """Take out what a retired peer has last said; return how many instances that was.
@@ -153,12 +172,6 @@ class Neighbours:
             return True
         sources = self._holder.current.sources
         return not any(sources[registry.name].is_stale for registry in self._config.registries)
-
-    def _why_not(self, context: Context, cluster: str) -> str:
-        peer = self._peer(cluster)
-        if peer is None or peer.insecure:
-            return ""
-        return f"peer {cluster!r} is to be met over mutual TLS (or with `insecure: true` on loopback)"
 
     def _peer(self, cluster: str) -> Peer | None:
         return next((peer for peer in self._config.peers if peer.name == cluster), None)

@@ -20,7 +20,7 @@ from pilot_plus.metrics import PEER_BYTES
 from pilot_plus.model import Alive, Drop, Instance, Origin, Put, Reset, Resumed, Service, Skipped, Update
 from pilot_plus.ports import SourceLost
 from pilot_plus.wire import peer_pb2 as pb
-from pilot_plus.wire.peer import MAX_WORD, READ, Record, read
+from pilot_plus.wire.peer import MAX_WORD, READ, Credentials, Exchange, Record, read
 from pilot_plus.wire.selections import Rule, Selection, rule_of
 
 SILENCE: Final = 5.0
@@ -29,19 +29,6 @@ EDGES: Final = ("pilot-plus", "edge")
 MAX_RECORDS: Final = 1_000_000
 _SETTLING: Final = 0.01
 """Seconds for grpc's own task of a cancelled stream, which nothing can wait for, to see its end."""
-
-
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """PEM, for mutual TLS: whom to believe, who we are, and the name in the peer's certificate."""
-
-    roots: bytes
-    key: bytes
-    chain: bytes
-    name: str
-
-    def __repr__(self) -> str:
-        """Never the key."""
-        return f"<Credentials for {self.name}>"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     summary: bool = False
     credentials: Callable[[], Credentials] | None = None
     """Asked for each connection, for they rotate; None: plaintext. Raises `SourceLost` if there are none."""
+    exchange: Exchange | None = None
+    """Where both sides say whom to believe; None: in plaintext nobody does."""
     max_records: int = MAX_RECORDS
 
 
@@ -70,6 +59,9 @@ class Peer:
         self._settings = settings
         self._stale: set[str] = set()
         self._rules: dict[str, Rule | None] = {}
+        self._skipped: set[str] = set()
+        self._introduced = ""
+        """The version of our trust that the other hub was told."""
 
     def unheard(self) -> frozenset[str]:
         """The keys of records that the other hub itself has only heard of long ago."""
@@ -114,9 +106,21 @@ class Peer:
                         listed = None
                     revision = word.mark.revision
                     await self._say(call, pb.ReaderWord(heard=pb.Heard(revision=revision)))
+                    await self._introduce(call)
                     yield Alive(f"{epoch}:{revision}")
+                case "trust" if self._settings.exchange:
+                    await self._settings.exchange.learn(self._settings.name, word.trust)
                 case _:  # a sign of life before it begins, or what a later version says
                     await self._say(call, pb.ReaderWord(heard=pb.Heard()))
+
+    async def _introduce(self, call: aio.StreamStreamCall) -> None:
+        """Say whom to believe in our cluster, once and whenever that changes."""
+        if self._settings.exchange is None:
+            return
+        trust = self._settings.exchange.trust()
+        if trust.version != self._introduced:
+            self._introduced = trust.version
+            await self._say(call, pb.ReaderWord(trust=trust))
 
     def _open(self, epoch: str, revision: int) -> pb.Open:
         settings = self._settings
@@ -148,8 +152,10 @@ class Peer:
             try:
                 record = self._admitted(said)
             except ValueError as error:
+                self._skipped.add(said.key)
                 updates += (Drop(said.key), Skipped(said.key[:200], str(error)))
                 continue
+            updates += self._mended(said.key)
             if record is None:
                 updates.append(Drop(said.key))
                 continue
@@ -160,8 +166,14 @@ class Peer:
                 self._stale.discard(said.key)
         for key in batch.drop:
             self._stale.discard(key)
-            updates.append(Drop(key))
+            updates += (*self._mended(key), Drop(key))
         return updates
+
+    def _mended(self, key: str) -> list[Update]:
+        if key not in self._skipped:
+            return []
+        self._skipped.discard(key)
+        return [Skipped(key[:200], "")]
 
     def _admitted(self, said: pb.Record) -> Record | None:
         """The record under its name here; None if we don't let it in.
@@ -240,8 +252,10 @@ class _List:
         match update:
             case Put(record):
                 self._records[record.key] = record
-            case Skipped(place):
+            case Skipped(place, reason) if reason:
                 self._skipped[place] = update
+            case Skipped(place):
+                self._skipped.pop(place, None)
             case Drop(key):
                 self._records.pop(key, None)
 

@@ -1,4 +1,6 @@
-"""Peers: `peer forget` takes out what a retired cluster has last said."""
+"""Peers: `peer token` and `peer join` let two hubs meet; `peer forget` takes a retired one out."""
+
+import sys
 
 import click
 
@@ -8,6 +10,27 @@ from pilot_plus.cli.client import Client, path_of, with_server
 @click.group()
 def peer() -> None:
     """Deal with the hubs of other clusters."""
+
+
+@peer.command()
+@click.argument("name")
+@click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
+@with_server
+def token(name: str, ttl: str, server: str, ca: str | None) -> None:
+    """Make a token for the hub of the cluster NAME, good once, and print it: for `peer join` there."""
+    click.echo(Client(server, ca).send("POST", path_of("peers", name, "token"), {"ttl": ttl})["token"])
+
+
+@peer.command()
+@click.argument("name")
+@click.argument("text", metavar="TOKEN")
+@with_server
+def join(name: str, text: str, server: str, ca: str | None) -> None:
+    """Introduce this hub to that of the cluster NAME, with the TOKEN that was made there (-: read from input)."""
+    if text == "-":
+        text = sys.stdin.read().strip()
+    Client(server, ca).send("POST", path_of("peers", name, "join"), {"token": text})
+    click.echo(f"this hub and that of {name} know each other", err=True)
 
 
 @peer.command()

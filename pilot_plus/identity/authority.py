@@ -106,7 +106,7 @@ class Authority:
         return self._checked(chain[0])
 
     def bearer_of_pem(self, text: bytes) -> SpiffeId:
-        """As `bearer`, of a chain in PEM: gRPC's `x509_pem_cert_chain`, or `x509_pem_cert` where there is no chain.
+        """As `bearer`, of a chain in PEM: the bearer's own first.
 
         Raises:
             ValueError: as `bearer`.

@@ -301,6 +301,31 @@ class PeerList(Shape, frozen=True, kw_only=True):
     peers: tuple[PeerShape, ...]
 
 
+class PeerTokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An invitation that somebody asks for."""
+
+    ttl: str = "1h"
+
+
+class PeerToken(Shape, frozen=True, kw_only=True):
+    """An invitation for the hub of another cluster. Secret."""
+
+    peer: str
+    token: str
+
+
+class PeerJoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token of the other side."""
+
+    token: str
+
+
+class PeerJoined(Shape, frozen=True, kw_only=True):
+    """A peer whose hub we know now."""
+
+    peer: str
+
+
 class Forgotten(Shape, frozen=True, kw_only=True):
     """What a retired peer had said."""
 

@@ -3,12 +3,13 @@
 What comes from a peer is checked like any registry's record: by the model's own limits, and by whose it may be.
 """
 
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from pilot_plus.model import Health, Instance, Locality, Origin, Port, Service, instance, pairs
+from pilot_plus.wire import edge_pb2
 from pilot_plus.wire import peer_pb2 as pb
 
 READ: Final = "/pilot_plus.peer.v1.Peer/Read"
@@ -29,6 +30,31 @@ class Exported(msgspec.Struct, frozen=True):
 
     record: Record
     is_stale: bool = False
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """PEM, for mutual TLS: whom to believe, who we are, and the name in the peer's certificate."""
+
+    roots: bytes
+    key: bytes
+    chain: bytes
+    name: str
+
+    def __repr__(self) -> str:
+        """Never the key."""
+        return f"<Credentials for {self.name}>"
+
+
+class Exchange(Protocol):
+    """Where both sides of a link say whom to believe."""
+
+    def trust(self) -> edge_pb2.Trust:
+        """Whom to believe in our cluster."""
+        ...
+
+    async def learn(self, cluster: str, trust: edge_pb2.Trust) -> None:
+        """The other hub, which has proved who it is, says whom to believe there. Raises nothing of the domain."""
+        ...
 
 
 def key_of(origin: Origin) -> str:

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from pilot_plus.wire import edge_pb2 as pilot__plus_dot_wire_dot_edge__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apilot_plus/wire/peer.proto\x12\x12pilot_plus.peer.v1\"j\n\nReaderWord\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.pilot_plus.peer.v1.OpenH\x00\x12*\n\x05heard\x18\x02 \x01(\x0b\x32\x19.pilot_plus.peer.v1.HeardH\x00\x42\x06\n\x04word\"\x8b\x01\n\x04Open\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x31\n\nselections\x18\x02 \x03(\x0b\x32\x1d.pilot_plus.peer.v1.Selection\x12\r\n\x05relay\x18\x03 \x03(\t\x12\x0f\n\x07summary\x18\x04 \x01(\x08\x12\r\n\x05\x65poch\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x04\"\x95\x01\n\tSelection\x12\x10\n\x08services\x18\x01 \x03(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).pilot_plus.peer.v1.Selection.LabelsEntry\x12\x0c\n\x04\x64\x65ny\x18\x03 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x19\n\x05Heard\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\x93\x01\n\x07HubWord\x12*\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x19.pilot_plus.peer.v1.BeginH\x00\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x19.pilot_plus.peer.v1.BatchH\x00\x12(\n\x04mark\x18\x03 \x01(\x0b\x32\x18.pilot_plus.peer.v1.MarkH\x00\x42\x06\n\x04word\"E\n\x05\x42\x65gin\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\r\n\x05whole\x18\x03 \x01(\x08\x12\r\n\x05stale\x18\x04 \x03(\t\">\n\x05\x42\x61tch\x12\'\n\x03put\x18\x01 \x03(\x0b\x32\x1a.pilot_plus.peer.v1.Record\x12\x0c\n\x04\x64rop\x18\x02 \x03(\t\"\x18\n\x04Mark\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xc9\x03\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\'\n\x05ports\x18\x06 \x03(\x0b\x32\x18.pilot_plus.peer.v1.Port\x12\x0e\n\x06health\x18\x07 \x01(\r\x12\x0e\n\x06weight\x18\x08 \x01(\r\x12\x0c\n\x04zone\x18\t \x01(\t\x12\x0e\n\x06region\x18\n \x01(\t\x12\n\n\x02\x61z\x18\x0b \x01(\t\x12\x0f\n\x07subzone\x18\x0c \x01(\t\x12:\n\x08metadata\x18\r \x03(\x0b\x32(.pilot_plus.peer.v1.Record.MetadataEntry\x12\x16\n\x0eorigin_cluster\x18\x0e \x01(\t\x12\x17\n\x0forigin_registry\x18\x0f \x01(\t\x12\x11\n\torigin_id\x18\x10 \x01(\t\x12\x0c\n\x04hops\x18\x11 \x03(\t\x12\x0e\n\x06layout\x18\x12 \x01(\t\x12\r\n\x05stale\x18\x13 \x01(\x08\x12\x12\n\nis_service\x18\x14 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"6\n\x04Port\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\t2O\n\x04Peer\x12G\n\x04Read\x12\x1e.pilot_plus.peer.v1.ReaderWord\x1a\x1b.pilot_plus.peer.v1.HubWord(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apilot_plus/wire/peer.proto\x12\x12pilot_plus.peer.v1\x1a\x1apilot_plus/wire/edge.proto\"n\n\x0cIntroduction\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x03 \x01(\t\x12(\n\x05trust\x18\x04 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Trust\"\x96\x01\n\nReaderWord\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.pilot_plus.peer.v1.OpenH\x00\x12*\n\x05heard\x18\x02 \x01(\x0b\x32\x19.pilot_plus.peer.v1.HeardH\x00\x12*\n\x05trust\x18\x03 \x01(\x0b\x32\x19.pilot_plus.edge.v1.TrustH\x00\x42\x06\n\x04word\"\x8b\x01\n\x04Open\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x31\n\nselections\x18\x02 \x03(\x0b\x32\x1d.pilot_plus.peer.v1.Selection\x12\r\n\x05relay\x18\x03 \x03(\t\x12\x0f\n\x07summary\x18\x04 \x01(\x08\x12\r\n\x05\x65poch\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x04\"\x95\x01\n\tSelection\x12\x10\n\x08services\x18\x01 \x03(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).pilot_plus.peer.v1.Selection.LabelsEntry\x12\x0c\n\x04\x64\x65ny\x18\x03 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x19\n\x05Heard\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xbf\x01\n\x07HubWord\x12*\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x19.pilot_plus.peer.v1.BeginH\x00\x12*\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x19.pilot_plus.peer.v1.BatchH\x00\x12(\n\x04mark\x18\x03 \x01(\x0b\x32\x18.pilot_plus.peer.v1.MarkH\x00\x12*\n\x05trust\x18\x04 \x01(\x0b\x32\x19.pilot_plus.edge.v1.TrustH\x00\x42\x06\n\x04word\"E\n\x05\x42\x65gin\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\r\n\x05whole\x18\x03 \x01(\x08\x12\r\n\x05stale\x18\x04 \x03(\t\">\n\x05\x42\x61tch\x12\'\n\x03put\x18\x01 \x03(\x0b\x32\x1a.pilot_plus.peer.v1.Record\x12\x0c\n\x04\x64rop\x18\x02 \x03(\t\"\x18\n\x04Mark\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xc9\x03\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\'\n\x05ports\x18\x06 \x03(\x0b\x32\x18.pilot_plus.peer.v1.Port\x12\x0e\n\x06health\x18\x07 \x01(\r\x12\x0e\n\x06weight\x18\x08 \x01(\r\x12\x0c\n\x04zone\x18\t \x01(\t\x12\x0e\n\x06region\x18\n \x01(\t\x12\n\n\x02\x61z\x18\x0b \x01(\t\x12\x0f\n\x07subzone\x18\x0c \x01(\t\x12:\n\x08metadata\x18\r \x03(\x0b\x32(.pilot_plus.peer.v1.Record.MetadataEntry\x12\x16\n\x0eorigin_cluster\x18\x0e \x01(\t\x12\x17\n\x0forigin_registry\x18\x0f \x01(\t\x12\x11\n\torigin_id\x18\x10 \x01(\t\x12\x0c\n\x04hops\x18\x11 \x03(\t\x12\x0e\n\x06layout\x18\x12 \x01(\t\x12\r\n\x05stale\x18\x13 \x01(\x08\x12\x12\n\nis_service\x18\x14 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"6\n\x04Port\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\t2\x9b\x01\n\x04Peer\x12G\n\x04Read\x12\x1e.pilot_plus.peer.v1.ReaderWord\x1a\x1b.pilot_plus.peer.v1.HubWord(\x01\x30\x01\x12J\n\x04Meet\x12 .pilot_plus.peer.v1.Introduction\x1a .pilot_plus.peer.v1.Introductionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +36,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTION_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RECORD_METADATAENTRY']._loaded_options = None
   _globals['_RECORD_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_READERWORD']._serialized_start=50
-  _globals['_READERWORD']._serialized_end=156
-  _globals['_OPEN']._serialized_start=159
-  _globals['_OPEN']._serialized_end=298
-  _globals['_SELECTION']._serialized_start=301
-  _globals['_SELECTION']._serialized_end=450
-  _globals['_SELECTION_LABELSENTRY']._serialized_start=405
-  _globals['_SELECTION_LABELSENTRY']._serialized_end=450
-  _globals['_HEARD']._serialized_start=452
-  _globals['_HEARD']._serialized_end=477
-  _globals['_HUBWORD']._serialized_start=480
-  _globals['_HUBWORD']._serialized_end=627
-  _globals['_BEGIN']._serialized_start=629
-  _globals['_BEGIN']._serialized_end=698
-  _globals['_BATCH']._serialized_start=700
-  _globals['_BATCH']._serialized_end=762
-  _globals['_MARK']._serialized_start=764
-  _globals['_MARK']._serialized_end=788
-  _globals['_RECORD']._serialized_start=791
-  _globals['_RECORD']._serialized_end=1248
-  _globals['_RECORD_METADATAENTRY']._serialized_start=1201
-  _globals['_RECORD_METADATAENTRY']._serialized_end=1248
-  _globals['_PORT']._serialized_start=1250
-  _globals['_PORT']._serialized_end=1304
-  _globals['_PEER']._serialized_start=1306
-  _globals['_PEER']._serialized_end=1385
+  _globals['_INTRODUCTION']._serialized_start=78
+  _globals['_INTRODUCTION']._serialized_end=188
+  _globals['_READERWORD']._serialized_start=191
+  _globals['_READERWORD']._serialized_end=341
+  _globals['_OPEN']._serialized_start=344
+  _globals['_OPEN']._serialized_end=483
+  _globals['_SELECTION']._serialized_start=486
+  _globals['_SELECTION']._serialized_end=635
+  _globals['_SELECTION_LABELSENTRY']._serialized_start=590
+  _globals['_SELECTION_LABELSENTRY']._serialized_end=635
+  _globals['_HEARD']._serialized_start=637
+  _globals['_HEARD']._serialized_end=662
+  _globals['_HUBWORD']._serialized_start=665
+  _globals['_HUBWORD']._serialized_end=856
+  _globals['_BEGIN']._serialized_start=858
+  _globals['_BEGIN']._serialized_end=927
+  _globals['_BATCH']._serialized_start=929
+  _globals['_BATCH']._serialized_end=991
+  _globals['_MARK']._serialized_start=993
+  _globals['_MARK']._serialized_end=1017
+  _globals['_RECORD']._serialized_start=1020
+  _globals['_RECORD']._serialized_end=1477
+  _globals['_RECORD_METADATAENTRY']._serialized_start=1430
+  _globals['_RECORD_METADATAENTRY']._serialized_end=1477
+  _globals['_PORT']._serialized_start=1479
+  _globals['_PORT']._serialized_end=1533
+  _globals['_PEER']._serialized_start=1536
+  _globals['_PEER']._serialized_end=1691
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from pilot_plus.wire import edge_pb2 as _edge_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,26 +23,63 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Introduction(_message.Message):
+    """Who a hub is: the token of the other side, our cluster, and whom to believe there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    cluster: _builtins.str
+    trust_domain: _builtins.str
+    @_builtins.property
+    def trust(self) -> _edge_pb2.Trust: ...
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        cluster: _builtins.str = ...,
+        trust_domain: _builtins.str = ...,
+        trust: _edge_pb2.Trust | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trust", b"trust"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "token", b"token", "trust", b"trust", "trust_domain", b"trust_domain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Introduction: _TypeAlias = Introduction  # noqa: Y015
+
+@_typing.final
 class ReaderWord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPEN_FIELD_NUMBER: _builtins.int
     HEARD_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___Open: ...
     @_builtins.property
     def heard(self) -> Global___Heard: ...
+    @_builtins.property
+    def trust(self) -> _edge_pb2.Trust:
+        """Whom to believe in the reader's cluster has changed."""
+
     def __init__(
         self,
         *,
         open: Global___Open | None = ...,
         heard: Global___Heard | None = ...,
+        trust: _edge_pb2.Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heard", b"heard", "open", b"open", "word", b"word"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heard", b"heard", "open", b"open", "trust", b"trust", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heard", b"heard", "open", b"open", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heard", b"heard", "open", b"open", "trust", b"trust", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["open", "heard"]  # noqa: Y015
+    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["open", "heard", "trust"]  # noqa: Y015
     _WhichOneofArgType_word: _TypeAlias = _typing.Literal["word", b"word"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_word) -> _WhichOneofReturnType_word | None: ...
 
@@ -167,24 +205,30 @@ class HubWord(_message.Message):
     BEGIN_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     MARK_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def begin(self) -> Global___Begin: ...
     @_builtins.property
     def batch(self) -> Global___Batch: ...
     @_builtins.property
     def mark(self) -> Global___Mark: ...
+    @_builtins.property
+    def trust(self) -> _edge_pb2.Trust:
+        """Whom to believe in the hub's cluster has changed."""
+
     def __init__(
         self,
         *,
         begin: Global___Begin | None = ...,
         batch: Global___Batch | None = ...,
         mark: Global___Mark | None = ...,
+        trust: _edge_pb2.Trust | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin", b"begin", "mark", b"mark", "word", b"word"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin", b"begin", "mark", b"mark", "trust", b"trust", "word", b"word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin", b"begin", "mark", b"mark", "word", b"word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "begin", b"begin", "mark", b"mark", "trust", b"trust", "word", b"word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["begin", "batch", "mark"]  # noqa: Y015
+    _WhichOneofReturnType_word: _TypeAlias = _typing.Literal["begin", "batch", "mark", "trust"]  # noqa: Y015
     _WhichOneofArgType_word: _TypeAlias = _typing.Literal["word", b"word"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_word) -> _WhichOneofReturnType_word | None: ...
 

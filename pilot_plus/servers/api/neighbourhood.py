@@ -13,6 +13,25 @@ class Neighbourhood(Protocol):
         """How each stands, at `now` (monotonic seconds)."""
         ...
 
+    async def invite(self, name: str, ttl: str) -> str:
+        """A token with which the hub of a peer introduces itself. Secret.
+
+        Raises:
+            ValueError: it can't be given.
+            OSError: the journal can't be written.
+        """
+        ...
+
+    async def join(self, name: str, token: str) -> None:
+        """Introduce ourselves to a peer's hub, with its token.
+
+        Raises:
+            ValueError: no token, or what it says of itself can't be.
+            Denied: it says no, or is another hub.
+            OSError: it can't be reached, or the journal can't be written.
+        """
+        ...
+
     async def forget(self, name: str) -> int:
         """Take out what a retired peer has said; return how many instances that was.
 

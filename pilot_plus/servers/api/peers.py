@@ -3,9 +3,12 @@
 from typing import Final
 
 from pilot_plus.servers.api.context import Context
+from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.problem import Problem
+from pilot_plus.servers.api.registration import read
 from pilot_plus.servers.api.route import Answer, Ask, Route
 from pilot_plus.views import shapes
+from pilot_plus.wire.denied import Denied
 
 
 async def peers(context: Context, _: Ask) -> Answer:
@@ -17,17 +20,49 @@ async def peers(context: Context, _: Ask) -> Answer:
     return context.said(listed, catalog=catalog)
 
 
+async def invite(context: Context, ask: Ask) -> Answer:
+    """Make a token with which the hub of a peer introduces itself."""
+    name, neighbourhood = _peer(context, ask)
+    try:
+        token = await neighbourhood.invite(name, read(ask, shapes.PeerTokenRequest).ttl)
+    except ValueError as error:
+        raise Problem(422, str(error)) from error
+    return context.said(shapes.PeerToken(peer=name, token=token), 201)
+
+
+async def join(context: Context, ask: Ask) -> Answer:
+    """Introduce ourselves to a peer's hub."""
+    name, neighbourhood = _peer(context, ask)
+    try:
+        await neighbourhood.join(name, read(ask, shapes.PeerJoinRequest).token)
+    except (ValueError, Denied) as error:
+        raise Problem(422, str(error)[:1000]) from error
+    except ConnectionError as error:
+        raise Problem(502, str(error)[:1000]) from error
+    return context.said(shapes.PeerJoined(peer=name))
+
+
 async def forget(context: Context, ask: Ask) -> Answer:
     """Take out what a retired peer has said."""
+    name, neighbourhood = _peer(context, ask)
+    try:
+        count = await neighbourhood.forget(name)
+    except ValueError as error:
+        raise Problem(409, str(error)) from error
+    return context.said(shapes.Forgotten(peer=name, instances=count))
+
+
+def _peer(context: Context, ask: Ask) -> tuple[str, Neighbourhood]:
+    """The peer that is asked for.
+
+    Raises:
+        Problem: 404.
+    """
     name = ask.names["name"]
     if context.neighbourhood is None or name not in {peer.name for peer in context.config.peers}:
         known = ", ".join(peer.name for peer in context.config.peers) or "none"
         raise Problem(404, f"no peer {name[:100]!r} is configured; there are: {known}")
-    try:
-        count = await context.neighbourhood.forget(name)
-    except ValueError as error:
-        raise Problem(409, str(error)) from error
-    return context.said(shapes.Forgotten(peer=name, instances=count))
+    return name, context.neighbourhood
 
 
 ROUTES: Final = (
@@ -37,6 +72,27 @@ ROUTES: Final = (
         about="Hubs of other clusters: what we read from each, and what each reads from us.",
         handler=peers,
         gives=shapes.PeerList,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/peers/{name}/token",
+        about="Make a token, good once, with which the hub of that cluster introduces itself. Shown this once.",
+        handler=invite,
+        role="operate",
+        takes=shapes.PeerTokenRequest,
+        gives=shapes.PeerToken,
+        status=201,
+        problems=(404, 422),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/peers/{name}/join",
+        about="Introduce this hub to the hub of that cluster, with the token that it has made.",
+        handler=join,
+        role="operate",
+        takes=shapes.PeerJoinRequest,
+        gives=shapes.PeerJoined,
+        problems=(404, 422, 502),
     ),
     Route(
         method="POST",

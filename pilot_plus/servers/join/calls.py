@@ -41,11 +41,20 @@ def caller_of(context: Context, gate: Gate) -> Caller:
     shown = context.auth_context()
     if b"ssl" not in shown.get("transport_security_type", ()):
         return Caller(host, secure=False, identity=None)
-    chain = shown.get("x509_pem_cert_chain") or shown.get("x509_pem_cert") or [b""]
     try:
-        return Caller(host, secure=True, identity=gate.bearer(chain[0]))
+        return Caller(host, secure=True, identity=gate.bearer(chain_of(context)))
     except Denied as error:
         return Caller(host, secure=True, identity=None, why=str(error))
+
+
+def chain_of(context: Context) -> bytes:
+    """The certificates that a caller shows, in PEM, its own first; empty if it shows none.
+
+    On a server, TLS libraries leave the caller's own certificate out of what they call its chain.
+    """
+    shown = context.auth_context()
+    leaf, chain = (next(iter(shown.get(name) or ()), b"") for name in ("x509_pem_cert", "x509_pem_cert_chain"))
+    return chain if chain.startswith(leaf) else leaf + chain
 
 
 def decoded(data: bytes, kind: type[M]) -> M:

@@ -11,7 +11,7 @@ reader ── Open ─▶ hub        who it is, what it wants, how far it has co
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 import msgspec
@@ -23,7 +23,8 @@ from pilot_plus.servers.peer.feed import Change, Feed, Feeds
 from pilot_plus.servers.peer.readers import Reader, Readers
 from pilot_plus.views.export import Terms
 from pilot_plus.wire import peer_pb2 as pb
-from pilot_plus.wire.peer import BATCH, MARK_EVERY, READ, written
+from pilot_plus.wire.meeting import MEET
+from pilot_plus.wire.peer import BATCH, MARK_EVERY, READ, Exchange, written
 from pilot_plus.wire.selections import Selection
 
 MAX_PATTERNS: Final = 1000
@@ -36,6 +37,18 @@ SILENCE: Final = 30.0
 """Seconds without a word of the reader, which confirms every mark, after which it is gone."""
 
 
+class Embassy(Exchange, Protocol):
+    """Who knows the hubs of other clusters."""
+
+    def why_not(self, context: Context, cluster: str) -> str:
+        """Why whoever calls may not speak for a cluster; empty if it may."""
+        ...
+
+    async def welcome(self, said: pb.Introduction) -> pb.Introduction:
+        """Somebody introduces itself with a token. Raises `Denied`, `ValueError` and `OSError`."""
+        ...
+
+
 class PeerService:
     """Answers readers."""
 
@@ -44,24 +57,36 @@ class PeerService:
         feeds: Feeds,
         offers: Callable[[str], Terms | None],
         is_ready: Callable[[], bool],
-        why_not: Callable[[Context, str], str],
+        embassy: Embassy,
     ) -> None:
         """`offers`: our side of the terms for a cluster; None: no peer of ours.
 
         `is_ready`: whether all that we export from has been heard, or the patience with it is over.
-        `why_not`: why whoever calls may not read as a cluster; empty: it may.
+        `embassy`: who knows the hubs of other clusters.
         """
         self.readers = Readers()
         self._feeds = feeds
         self._offers = offers
         self._is_ready = is_ready
-        self._why_not = why_not
+        self._embassy = embassy
 
     def handler(self) -> grpc.GenericRpcHandler:
         """To be added to a server."""
-        _, service, method = READ.split("/")
-        handler = grpc.stream_stream_rpc_method_handler(self._read, response_serializer=encoded)
-        return grpc.method_handlers_generic_handler(service, {method: handler})
+        _, service, read = READ.split("/")
+        handlers = {
+            read: grpc.stream_stream_rpc_method_handler(self._read, response_serializer=encoded),
+            MEET.rpartition("/")[2]: grpc.unary_unary_rpc_method_handler(self._meet, response_serializer=encoded),
+        }
+        return grpc.method_handlers_generic_handler(service, handlers)
+
+    async def _meet(self, data: bytes, context: Context) -> pb.Introduction:
+        """Somebody introduces itself, with a token."""
+        try:
+            return await self._embassy.welcome(decoded(data, pb.Introduction))
+        except EXPECTED as error:
+            refusal = refusal_of(error)
+            await context.abort(refusal.code, refusal.details)
+            raise AssertionError("abort raises") from error
 
     async def _read(self, _: object, context: Context) -> None:
         """One reader's stream, from its first word to its status."""
@@ -78,7 +103,7 @@ class PeerService:
         offer = self._offers(opened.cluster)
         if offer is None:
             raise Refusal(StatusCode.PERMISSION_DENIED, f"{opened.cluster[:80]!r} is not among the `peers` here")
-        if why := self._why_not(context, opened.cluster):
+        if why := self._embassy.why_not(context, opened.cluster):
             raise Refusal(StatusCode.PERMISSION_DENIED, why)
         context.set_compression(grpc.Compression.Gzip)
         reader = self.readers.enter(opened.cluster)
@@ -86,12 +111,34 @@ class PeerService:
         try:
             async with asyncio.TaskGroup() as tasks:
                 speaking = tasks.create_task(self._speak(feed, opened, reader, context))
-                refusal = await _listen(context, reader)
+                refusal = await self._listen(context, reader)
                 speaking.cancel()
         finally:
             self.readers.leave(reader)
         if refusal:
             raise refusal
+
+    async def _listen(self, context: Context, reader: Reader) -> Refusal | None:
+        """Hear how far the reader has come, until it ends, or why that must end.
+
+        What else it says is for later versions.
+        """
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE):
+                    word = await _word(context)
+                if word is None:
+                    return None
+                if word.WhichOneof("word") == "heard":
+                    reader.hear(word.heard.revision)
+                elif word.WhichOneof("word") == "trust":
+                    await self._embassy.learn(reader.cluster, word.trust)
+        except TimeoutError:
+            return Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {SILENCE:.0f} s")
+        except Refusal as refusal:
+            return refusal
+        except aio.BaseError:
+            return None
 
     async def _speak(self, feed: Feed, opened: pb.Open, reader: Reader, context: Context) -> None:
         try:
@@ -105,7 +152,7 @@ class PeerService:
         while not (feed.is_whole and self._is_ready()):
             yield pb.HubWord(mark=pb.Mark())
             await asyncio.sleep(MARK_EVERY / 4)
-        cluster = feed.terms.home.cluster
+        cluster, told = feed.terms.home.cluster, ""
         changes = feed.since(opened.revision) if opened.epoch == feed.epoch else None
         with feed.reading() as changed:
             if changes is not None:
@@ -120,6 +167,9 @@ class PeerService:
                     yield pb.HubWord(batch=batch)
                 reader.sent = revision
                 yield pb.HubWord(mark=pb.Mark(revision=revision))
+                if (trust := self._embassy.trust()).version != told:
+                    told = trust.version
+                    yield pb.HubWord(trust=trust)
                 await _until(changed, MARK_EVERY)
                 changes = feed.since(revision)
 
@@ -134,27 +184,6 @@ async def _opened(context: Context) -> pb.Open:
         raise ValueError("expected `open` first")
     _check(word.open)
     return word.open
-
-
-async def _listen(context: Context, reader: Reader) -> Refusal | None:
-    """Hear how far the reader has come, until it ends, or why that must end.
-
-    What else it says is for later versions.
-    """
-    try:
-        while True:
-            async with asyncio.timeout(SILENCE):
-                word = await _word(context)
-            if word is None:
-                return None
-            if word.WhichOneof("word") == "heard":
-                reader.hear(word.heard.revision)
-    except TimeoutError:
-        return Refusal(StatusCode.DEADLINE_EXCEEDED, f"nothing was heard for {SILENCE:.0f} s")
-    except Refusal as refusal:
-        return refusal
-    except aio.BaseError:
-        return None
 
 
 async def _word(context: Context) -> pb.ReaderWord | None:
