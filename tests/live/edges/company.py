@@ -47,6 +47,13 @@ class Company:
         await self.until_edge(name, "ready")
         return agent
 
+    async def edge_again(self, zone: str) -> Agent:
+        """Start the agent of a zone's edge again, on the data that it has, whether there is a hub or not."""
+        name = f"edge-{zone}"
+        place = self.folder / name
+        opened = agent_of(self.xds, "", place, "--name", name, address=ADDRESSES[zone], zone=zone)
+        return await self._stack.enter_async_context(opened)
+
     async def until_edge(self, name: str, state: str | None) -> None:
         """Wait until the hub shows an edge so; None: not at all."""
 
