@@ -129,9 +129,21 @@ class Soak:
         try:
             await fault.begin(stand, chance)
             await asyncio.sleep(max(0.0, seconds))
+        except Exception as error:  # noqa: BLE001 - it could not be broken so: nobody had it open, or it had just ended
+            self._say(f"  {stand.name}: not {fault.name}: {type(error).__name__}: {error}"[:160])
         finally:
-            await fault.end(stand)
+            await self._mend(stand, fault)
             stand.is_up = True
+
+    async def _mend(self, stand: Stand, fault: Fault) -> None:
+        for _ in range(5):
+            try:
+                await fault.end(stand)
+            except Exception as error:  # noqa: BLE001 - a busy machine starts servers slowly: the soak needs it
+                self._say(f"  {stand.name}: not mended yet: {type(error).__name__}: {error}"[:160])
+                await asyncio.sleep(1)
+            else:
+                return
 
     async def _break_hub(self, ends: float, chance: random.Random) -> None:
         """Stop the hub for a while; kill it only at first and at last, so that one long life shows its memory."""

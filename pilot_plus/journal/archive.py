@@ -17,8 +17,16 @@ import sqlalchemy as sa
 
 from pilot_plus.journal.chapter import Chapter
 from pilot_plus.journal.rows import batch_of, decoded, page_of, rows_in
-from pilot_plus.journal.tables import HISTORY_BATCHES, HISTORY_CHAPTERS, HISTORY_PAGES, TURN, next_revision, upsert
-from pilot_plus.sql import Store
+from pilot_plus.journal.tables import (
+    HISTORY_BATCHES,
+    HISTORY_CHAPTERS,
+    HISTORY_PAGES,
+    SOLE,
+    TURN,
+    next_revision,
+    upsert,
+)
+from pilot_plus.sql import Sole, Store
 
 P = ParamSpec("P")
 
@@ -55,6 +63,8 @@ class Archive:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.sole = Sole(store, SOLE)
+        """Of several copies of the hub one writes."""
         self._put_batch = upsert(HISTORY_BATCHES, ("chapter", "batch"), is_sqlite=store.is_sqlite)
         self._put_page = upsert(HISTORY_PAGES, ("chapter", "service"), is_sqlite=store.is_sqlite)
         self._put_chapter = upsert(HISTORY_CHAPTERS, ("chapter",), is_sqlite=store.is_sqlite)

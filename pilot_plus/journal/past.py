@@ -91,7 +91,7 @@ class Past:
 
     async def _leaves(self, names: Sequence[str]) -> dict[str, list[_Leaf]]:
         """The pages of services and sources, the oldest first. What is in memory is read before anything is awaited."""
-        chapters = self._recorder.chapters
+        chapters = self._recorder.chapters if self._recorder.writes else await self._archive.incomplete()
         kept = {
             name: [
                 _Leaf(chapter.number or _ALL, chapter.epoch, page.first, None, [decoded(row) for row in page.rows])

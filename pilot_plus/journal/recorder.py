@@ -79,6 +79,8 @@ class Recorder:
         """The catalog up to which everything is compared, but for `entry_of`."""
         self.recovered = asyncio.Event()
         """Set when what an earlier run has left is read, and history answers as far back as it goes."""
+        self.writes = False
+        """Whether it is this copy of the hub that writes."""
         self.listed: list[Listed] = []
         """The chapters that are complete, the oldest first."""
         self._holder = holder
@@ -101,7 +103,7 @@ class Recorder:
 
     @property
     def chapters(self) -> Sequence[Chapter]:
-        """What is not complete in the database yet, the oldest first; the last is open."""
+        """What this copy has not completed in the database yet, the oldest first; the last is open."""
         return (*self._closed, self._open)
 
     @property
@@ -136,7 +138,9 @@ class Recorder:
         finally:
             with suppress(OSError):
                 async with asyncio.timeout(LAST):
-                    await self._write_all()
+                    if self.writes:
+                        await self._write_all()
+                    await self._archive.sole.close()
 
     # -------------------------------------------------------------------------------------------- comparing
 
@@ -223,8 +227,13 @@ class Recorder:
         is_failing = False
         while True:
             try:
-                if not self.recovered.is_set():
+                if not await self._archive.sole.claim():
+                    await self._stand_by()
+                    await asyncio.sleep(RETRY)
+                    continue
+                if not self.writes:
                     await self._recover()
+                    self.writes = True
                     self.recovered.set()
                 await self._write_all()
                 await self._let_go()
@@ -248,6 +257,18 @@ class Recorder:
         except TimeoutError:
             pass
         self._news.clear()
+
+    async def _stand_by(self) -> None:
+        """Another copy writes: forget what it has written, but for what may have come since."""
+        self.listed = list(await self._archive.chapters())
+        self.recovered.set()
+        self.writes = False
+        self._closed.clear()
+        self._unwritten.clear()
+        self._since_base.clear()
+        self._open = Chapter(self.seen.epoch, self._clock())
+        self._merged = 0
+        self._room.set()
 
     async def _recover(self) -> None:
         """Complete what somebody who died has left."""

@@ -12,6 +12,8 @@ from pilot_plus.sql import Migrations
 MIGRATIONS: Final = Migrations(Path(__file__).with_name("migrations"), "journal_version", head="0002", turn=0)
 TURN: Final = 2
 """The journal's turn at the database; our own registry has another."""
+SOLE: Final = 12
+"""Held by the copy of the hub that writes history."""
 
 REGISTRIES: Final = sa.table("journal_registries", sa.column("registry", sa.Text), sa.column("generation"))
 RECORDS: Final = sa.table(

@@ -5,7 +5,8 @@ which sees a snapshot. Whatever a database or its driver complains about becomes
 """
 
 from pilot_plus.sql.migrate import Migrations, migrate
+from pilot_plus.sql.sole import Sole
 from pilot_plus.sql.store import Store, errors_of, link_to, open_store
 from pilot_plus.sql.url import Place, place_of
 
-__all__ = ["Migrations", "Place", "Store", "errors_of", "link_to", "migrate", "open_store", "place_of"]
+__all__ = ["Migrations", "Place", "Sole", "Store", "errors_of", "link_to", "migrate", "open_store", "place_of"]

@@ -28,7 +28,7 @@ READERS: Final = 3
 _BUSY_MS: Final = 3000
 """So long SQLite waits for another process; its thread can't be woken meanwhile, so closing waits longer."""
 _CLOSE_S: Final = {"sqlite": _BUSY_MS / 1000 + 1, "postgresql": 1.0}
-_LOCK_SPACE: Final = 7080
+LOCK_SPACE: Final = 7080
 """The first half of our advisory locks in PostgreSQL; the second is the turn."""
 
 _turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
@@ -81,7 +81,7 @@ class Store:
             await connection.begin()
             return
         await connection.begin()
-        await connection.execute(_TAKE_TURN, {"space": _LOCK_SPACE, "turn": turn})
+        await connection.execute(_TAKE_TURN, {"space": LOCK_SPACE, "turn": turn})
         if not lasting:
             await connection.execute(_NOT_LASTING)
 

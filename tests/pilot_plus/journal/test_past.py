@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 import pytest
 
+from devservers import Postgres
 from pilot_plus.catalog import Catalog
 from pilot_plus.catalog.changes import Change, Kind
 from pilot_plus.catalog.events import Event, What
@@ -49,6 +50,11 @@ class Recording:
         self.clock = clock
         self.recorder = Recorder(world.holder, journal.archive, bounds, clock=clock)
         self.past = Past(self.recorder, journal.archive)
+        self.running: list[asyncio.Task[None]] = []
+
+    def stop(self) -> None:
+        for task in self.running:
+            task.cancel()
 
     async def write(self, *records: Instance, at: float) -> None:
         """Write into zk at a time, and wait until that is recorded."""
@@ -96,11 +102,11 @@ async def recording(
         made = Recording(world, journal, clock or Clock(), bounds)
         tasks_of = [tasks.create_task(made.recorder.run()), tasks.create_task(world.ingest.run())]
         await world.until_synced("zk")
+        made.running = tasks_of
         try:
             yield made
         finally:
-            for task in tasks_of:
-                task.cancel()
+            made.stop()
 
 
 def weigh(key: str, weight: int) -> Instance:
@@ -280,3 +286,42 @@ async def test_the_first_list_of_a_registry_that_lies_in_the_journals_database_i
         assert [change.id for change in changes] == ["b"]
         for task in running:
             task.cancel()
+
+
+@pytest.mark.live
+async def test_of_two_copies_one_writes_and_the_other_takes_over(postgres: Postgres):
+    url = postgres.fresh_database()
+    leaving = asyncio.Event()
+    async with recording(url) as other, asyncio.TaskGroup() as tasks:
+        await until_written_by(other)
+
+        async def stand_by() -> None:
+            async with recording(url, world=World("zk")) as standing:
+                await other.write(copy("a"), at=1010)
+                await other.write(weigh("a", 50), at=1020)
+                await other.until_written()
+                assert not standing.recorder.writes
+                await standing.write(weigh("a", 50), at=1020)  # it sees the same registry
+                told = await standing.told()
+                changes = [one.happened for one in told.moments if isinstance(one.happened, Change)]
+                assert [change.kind for change in changes] == [Kind.CAME, Kind.CHANGED]
+                assert await standing.weights(1015) == {"a": 100}
+                async with asyncio.timeout(20):
+                    while standing.recorder.chapters[-1].changes:  # noqa: ASYNC110 - it forgets what the other wrote
+                        await asyncio.sleep(0.01)
+                leaving.set()
+                await until_written_by(standing)
+                await standing.write(weigh("a", 70), at=1030)
+                await standing.until_written()
+                assert await standing.weights(1025) == {"a": 50}
+                assert await standing.weights(1015) == {"a": 100}
+
+        tasks.create_task(stand_by())
+        await leaving.wait()
+        other.stop()
+
+
+async def until_written_by(hub: Recording) -> None:
+    async with asyncio.timeout(20):
+        while not hub.recorder.writes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
