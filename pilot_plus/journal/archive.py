@@ -32,6 +32,8 @@ P = ParamSpec("P")
 
 PAGES: Final = 200
 """Pages of one transaction: a few milliseconds, and nobody waits long for the database."""
+BREATH: Final = 8
+"""Pages that are compressed without letting others run."""
 _LARGE: Final = 128 << 10
 """Bytes."""
 _OVERHEAD: Final = 40
@@ -92,8 +94,10 @@ class Archive:
         size, pages = 0, chapter.sorted()
         while some := list(islice(pages, PAGES)):
             rows = []
-            for service, page in some:
+            for index, (service, page) in enumerate(some):
                 payload = await _aside(sum(map(len, page.rows)), page_of, page.rows)
+                if index % BREATH == BREATH - 1:
+                    await asyncio.sleep(0)
                 size += len(payload) + len(service.encode()) + _OVERHEAD
                 rows.append({"chapter": chapter.number, "service": service, "first": page.first, "payload": payload})
             async with self._store.writing(TURN, lasting=False) as connection:
