@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from devservers import Etcd
-from pilot_plus.config import parse
+from pilot_plus.config import Duration, parse
 from tests.feature.hub import hub
 from tests.feature.test_one_live_catalog import OWN, ZONES, addresses_in, etcd_registry, write
 from tests.pilot_plus.cli.calling import Called, Command
@@ -62,4 +62,4 @@ async def test_the_page_shows_what_the_commands_print(tmp_path: Path):
 def test_the_settings_on_the_page_are_the_defaults():
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert parse(f"cluster: east\n{text}").history == parse("cluster: east").history
-    assert parse("cluster: east\nhistory: {keep: 0s}").history.keep == 0
+    assert parse("cluster: east\nhistory: {keep: 0s}").history.keep == Duration(0)
