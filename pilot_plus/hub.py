@@ -79,14 +79,22 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         near = neighbours.Neighbours(config, holder, ingest, embassy)
         recorder = _recorder(config, journal, holder)
         past = Past(recorder, journal.archive) if recorder else None
+        supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
+        clients = xds.Report(supplier.roster, config.cluster, monotonic)
         context = Context(
-            config, holder, desk, carrying=carriage.current, notary=members, neighbourhood=near, past=past
+            config,
+            holder,
+            desk,
+            carrying=carriage.current,
+            notary=members,
+            clients=clients,
+            neighbourhood=near,
+            past=past,
         )
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         _say_what_is_not_there(config)
         await _restore(config, journal, ingest, edges, recorder)
-        supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
         supplier.carry(carriage.carrying)
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
             carriage.listen(lambda services: supplier.carry(carriage.carrying, services))

@@ -9,6 +9,7 @@ from pilot_plus.cli import columns
 from pilot_plus.cli.client import Client, path_of, service_of, with_server
 from pilot_plus.cli.main import Refusal
 from pilot_plus.cli.output import Column, Table, age_text, joined, print_data, print_fields, title, with_form
+from pilot_plus.cli.proxy import print_proxy
 from pilot_plus.cli.watching import WATCHED, follow
 
 KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
@@ -19,9 +20,17 @@ KINDS: Final[Mapping[str, tuple[Column, ...]]] = {
     "edges": columns.EDGES,
     "peers": columns.PEERS,
     "sync": columns.SYNC,
+    "proxies": columns.PROXIES,
 }
 _PAGED: Final = ("services", "instances")
-_ONE: Final = {"service": "services", "registry": "registries", "zone": "zones", "edge": "edges", "peer": "peers"}
+_ONE: Final = {
+    "service": "services",
+    "registry": "registries",
+    "zone": "zones",
+    "edge": "edges",
+    "peer": "peers",
+    "proxy": "proxies",
+}
 
 
 @click.command()
@@ -50,7 +59,7 @@ def get(
     ca: str | None,
     **filters: str | None,
 ) -> None:
-    """List services, instances, registries, zones, edges, peers, sync rules. SERVICE (NAMESPACE/NAME) narrows two."""
+    """List what there is of a kind. SERVICE (NAMESPACE/NAME) narrows services and instances."""
     client = Client(server, ca)
     if service:
         filters["namespace"], filters["name"] = service_of(service)
@@ -98,7 +107,7 @@ def _mark_stale(client: Client, services: Iterable[dict[str, Any]]) -> None:
 def describe(
     kind: str, name: str, form: str | None, from_: str | None, as_: str | None, server: str, ca: str | None
 ) -> None:
-    """Show one service (NAMESPACE/NAME), registry, zone, edge or peer with everything that is known of it."""
+    """Show one service (NAMESPACE/NAME), registry, zone, edge, peer or proxy with everything that is known of it."""
     client = Client(server, ca)
     if (from_ or as_) and kind != "service":
         raise click.UsageError("--from and --as are for services")
@@ -109,6 +118,8 @@ def describe(
         answer = client.get(path_of("registries", name))
         answer["skipped_records"] = client.get(path_of("registries", name, "skipped"))["skipped"]
         _print_one(answer, form, _print_registry)
+    elif kind == "proxy":
+        _print_one(client.get(path_of("proxies", name)), form, print_proxy)
     else:
         found = client.get(path_of(_ONE[kind]))[_ONE[kind]]
         one = next((row for row in found if row["name"] == name), None)

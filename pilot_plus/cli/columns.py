@@ -34,6 +34,11 @@ def _behind_text(row: Mapping[str, Any]) -> str:
     return f"{row['behind']} for {age_text(row['behind_since_s'])}" if row["behind"] else "0"
 
 
+def _rejected_text(row: Mapping[str, Any]) -> str:
+    last = row["last_rejection"]
+    return f"{last['type']} {last['resource']}: {last['reason']} ({age_text(last['age_s'])} ago)" if last else "-"
+
+
 SERVICES: Final = (
     Column("NAMESPACE", lambda row: row["namespace"]),
     Column("NAME", lambda row: row["name"]),
@@ -92,6 +97,24 @@ PEERS: Final = (
     Column("RECEIVED", lambda row: row["received_bytes"], wide=True, is_number=True),
     Column("SENT", lambda row: row["reader"]["bytes"] if row["reader"] else 0, wide=True, is_number=True),
     Column("ERROR", lambda row: row["error"] or "-"),
+)
+PROXIES: Final = (
+    Column("ID", lambda row: row["id"]),
+    Column("KIND", lambda row: row["kind"]),
+    Column("ZONE", lambda row: row["zone"]),
+    Column("STATE", lambda row: f"{row['state']} {age_text(row['state_s'])}"),
+    Column("ACCEPTED", lambda row: joined(f"{one['type']}:{one['accepted']}" for one in row["subscriptions"])),
+    Column("REJECTED", _rejected_text),
+    Column("CONNECTED", lambda row: age_text(row["connected_s"]), is_number=True, wide=True),
+    Column("ADDRESS", lambda row: row["address"], wide=True),
+    Column("IDENTITY", lambda row: row["identity"] or "-", wide=True),
+)
+SERVED: Final = (
+    Column("PROXY", lambda row: row["id"]),
+    Column("TYPE", lambda row: row["type"]),
+    Column("RESOURCE", lambda row: row["resource"]),
+    Column("STATE", lambda row: row["state"]),
+    Column("REASON", lambda row: row["reason"] or "-"),
 )
 SYNC: Final = (
     Column("RULE", lambda row: row["name"]),

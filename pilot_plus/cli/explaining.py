@@ -30,6 +30,9 @@ def explain(service: str, from_: str | None, as_: str | None, form: str | None, 
         click.echo("it has no instance")
     for ways in _alike(answer["instances"]):
         _print_way(ways)
+    if answer["proxies"]:
+        title("Clients")
+        Table(columns.SERVED, form).print(answer["proxies"])
     if answer["skipped"]:
         title("Skipped, and perhaps meant")
         print_fields((f"  {one['place']}", f"in {one['registry']}: {one['reason']}") for one in answer["skipped"])

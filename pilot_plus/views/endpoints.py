@@ -65,6 +65,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     is_held: bool
     others: tuple[Place, ...] = ()
     """In falling order of trust."""
+    is_last: bool = False
+    """It is to be used after all others: its source is not in step, a guard holds it, or its cluster says it is stale.
+
+    That nobody has vouched for it since we started is no reason: after a restart the first one to be heard would get
+    the traffic of all.
+    """
 
 
 _Where: TypeAlias = tuple[str, str]
@@ -113,7 +119,9 @@ def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]
     first = places[0]
     is_held = catalog.is_held(first)
     is_stale = is_held or catalog.is_stale(first)
-    return Endpoint(first, _with_all_ports(entry, places), is_stale, is_held, tuple(places[1:]))
+    is_lost = catalog.sources[first[0]].is_stale
+    is_last = is_held or is_lost or (is_stale and entry.instances[first].origin.cluster != home.cluster)
+    return Endpoint(first, _with_all_ports(entry, places), is_stale, is_held, tuple(places[1:]), is_last)
 
 
 def _with_all_ports(entry: Entry, places: Sequence[Place]) -> Instance:

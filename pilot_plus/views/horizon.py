@@ -115,12 +115,12 @@ def passed_over_by(
     return passed_over(catalog, home.cluster, home.prefer, visible, grouped(visible))
 
 
-def priorities(topology: Topology, zone: str, *, is_stale: bool) -> tuple[bool, int]:
-    """What a smaller value of comes first: fresh before stale, our own cluster before peers, these in their order."""
+def priorities(topology: Topology, zone: str, *, is_last: bool) -> tuple[bool, int]:
+    """What a smaller value of comes first: `Endpoint.is_last` last, our own cluster before peers, these in order."""
     cluster = zone.partition("/")[0]
     if cluster == topology.cluster:
-        return is_stale, -1
-    return is_stale, max(0, topology.peers.get(cluster, 0))
+        return is_last, -1
+    return is_last, max(0, topology.peers.get(cluster, 0))
 
 
 # ------------------------------------------------------------------------------------------------ looking
@@ -186,7 +186,7 @@ class _Found:
             instance=instance,
             others=endpoint.others,
         )
-        return priorities(self._topology, instance.zone, is_stale=endpoint.is_stale), seen
+        return priorities(self._topology, instance.zone, is_last=endpoint.is_last), seen
 
     def _as_edges(self) -> Iterator[tuple[tuple[bool, int], Seen]]:
         """One endpoint for each edge, though it may stand for several zones."""
@@ -229,7 +229,7 @@ class Behind(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             health=min((endpoint.instance.health for endpoint in counted), key=_ORDER.__getitem__),
             weight=sum(endpoint.instance.weight for endpoint in counted),
-            rank=min(priorities(topology, endpoint.instance.zone, is_stale=endpoint.is_stale) for endpoint in counted),
+            rank=min(priorities(topology, endpoint.instance.zone, is_last=endpoint.is_last) for endpoint in counted),
             ports=ports,
             places=tuple(sorted(place for endpoint in ordered for place in (endpoint.place, *endpoint.others))),
         )
@@ -253,8 +253,8 @@ class Standing:
     @property
     def rank(self) -> tuple[bool, int]:
         """Its place in the order of priorities."""
-        is_stale, distance = min(behind.rank for behind in self._behind)
-        return is_stale or self._edge.is_stale, distance
+        is_last, distance = min(behind.rank for behind in self._behind)
+        return is_last or self._edge.is_stale, distance
 
     def seen(self, viewer: Viewer, plain_ports: Mapping[str, int], host: str) -> Seen:
         """The edge as an endpoint; without ports if the service has none there yet."""
@@ -289,7 +289,7 @@ _ORDER = {health: index for index, health in enumerate(Health)}
 
 def _usefulness(endpoint: Endpoint) -> tuple[bool, int]:
     health = endpoint.instance.health
-    return endpoint.is_stale, 0 if health is Health.WARNING else _ORDER[health]
+    return endpoint.is_last, 0 if health is Health.WARNING else _ORDER[health]
 
 
 def _dialled(behind: Iterable[Behind], mesh_port: int | None, plain_ports: Mapping[str, int]) -> tuple[Port, ...]:

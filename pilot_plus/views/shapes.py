@@ -158,6 +158,17 @@ class SkippedRecord(SkippedShape, frozen=True, kw_only=True):
     registry: str
 
 
+class ServedShape(Shape, frozen=True, kw_only=True):
+    """A client that follows a service, and whether it has what the hub would send it now."""
+
+    id: str
+    zone: str
+    type: str
+    resource: str
+    state: Literal["accepted", "sent", "rejected", "waiting"]
+    reason: str | None
+
+
 class Explanation(Shape, frozen=True, kw_only=True):
     """For every record of a service: seen or not, at which addresses, and why."""
 
@@ -172,6 +183,8 @@ class Explanation(Shape, frozen=True, kw_only=True):
     """What else the service is called."""
     skipped: tuple[SkippedRecord, ...] = ()
     """Records that the registries hold under this name, and that can't be used."""
+    proxies: tuple[ServedShape, ...] = ()
+    """Clients of xDS that look as the viewer does and follow the service, and whether they have what is said here."""
 
 
 class ListedInstance(InstanceShape, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pilot_plus.config import Config
-from pilot_plus.servers.api import horizon, members, past, peers, reading, registration, sync, watch
+from pilot_plus.servers.api import horizon, members, past, peers, proxies, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
@@ -48,6 +48,7 @@ ROUTES: Final = (
     *registration.ROUTES,
     *sync.ROUTES,
     *members.ROUTES,
+    *proxies.ROUTES,
     *peers.ROUTES,
 )
 

@@ -9,6 +9,7 @@ from pilot_plus.catalog import Catalog, Entry, Holder, Source
 from pilot_plus.catalog.admission import admission_of
 from pilot_plus.config import Config
 from pilot_plus.servers.api.answers import Answers, tail_of, with_revision
+from pilot_plus.servers.api.clients import Clients, Nobody
 from pilot_plus.servers.api.desk import Desk, Past
 from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.notary import Notary
@@ -31,6 +32,7 @@ class Context:
         clock: Callable[[], float] = monotonic,
         carrying: Callable[[], Carrying] = Carrying,
         notary: Notary | None = None,
+        clients: Clients | None = None,
         neighbourhood: Neighbourhood | None = None,
         past: Past | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Context:
         self.started = clock()
         self._carrying = carrying
         self._notary = notary
+        self.clients: Clients = clients or Nobody()
         self.neighbourhood = neighbourhood
 
     @property

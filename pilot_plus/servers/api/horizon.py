@@ -81,7 +81,9 @@ async def explained(context: Context, ask: Ask) -> Answer:
     if view is None:
         return context.said(explain.records(ground, entry), catalog=catalog)
     verdicts = horizon.explain(catalog, view.topology, view.edges, view.viewer, entry.service)
-    return context.said(explain.verdicts(ground, entry, view.viewer, verdicts), catalog=catalog)
+    found = explain.verdicts(ground, entry, view.viewer, verdicts)
+    served = context.clients.serving(found.host, view.viewer)
+    return context.said(msgspec.structs.replace(found, proxies=served), catalog=catalog)
 
 
 async def _nobodys(catalog: Catalog, asked: str) -> Problem:

@@ -7,11 +7,13 @@
 - `address`: the gRPC server; `service`: the discovery services on it, and who may call them;
 - `supplier`: keeps what is served in step; `roster`, `audience`: who has a stream, and whom a change concerns;
 - `client`, `stream`, `subscription`: one client, its types, one type; the last two are pure;
+- `report`: what is told about clients;
 - `requests`, `responses`: bytes in, bytes out.
 """
 
 from pilot_plus.servers.xds.address import is_plaintext, serving
+from pilot_plus.servers.xds.report import Report
 from pilot_plus.servers.xds.service import Discovery
 from pilot_plus.servers.xds.supplier import Supplier
 
-__all__ = ["Discovery", "Supplier", "is_plaintext", "serving"]
+__all__ = ["Discovery", "Report", "Supplier", "is_plaintext", "serving"]

@@ -11,6 +11,7 @@ from pilot_plus.servers.xds.stream import Stream
 from pilot_plus.servers.xds.subscription import Form
 from pilot_plus.views.xds.node import Client as Claim
 from pilot_plus.views.xds.resource import Type
+from pilot_plus.views.xds.supply import Supply
 
 
 class Client:
@@ -42,6 +43,11 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.id}>"
+
+    @property
+    def supply(self) -> Supply:
+        """What it could get."""
+        return self._audience.supply
 
     def touch(self, type_: Type, names: Iterable[str] | None) -> None:
         """Resources may have changed."""

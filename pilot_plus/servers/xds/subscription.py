@@ -260,6 +260,11 @@ class Subscription:
         """Send these again though they haven't changed, as far as they are wanted, now or as soon as they are."""
         self._asked.update(names)
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether the guilty one of a rejected response is still being found."""
+        return bool(self._suspects)
+
     def has_news(self) -> bool:
         """Whether `next` may have anything to say."""
         return bool(self._asked or self._touched or self._compares_all or self._suspects or self._must_answer)

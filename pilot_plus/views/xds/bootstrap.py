@@ -112,7 +112,7 @@ def _hub_cluster(wanted: Wanted) -> Mapping[str, Any]:
             "@type": f"{_TLS}.UpstreamTlsContext",
             "sni": wanted.hub_name or wanted.hub.host,
             "common_tls_context": {
-                "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
                 "alpn_protocols": ["h2"],
                 "tls_certificate_sds_secret_configs": [_from_file(data, OWN)],
                 "validation_context_sds_secret_config": _from_file(data, ANCHORS),

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot_plus.catalog.admission import admission_of
-from pilot_plus.catalog.fold import Rules, fold
+from pilot_plus.catalog.fold import Rules, fold, vouch
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.model import ACCEPTS, Health, Instance, Origin, Port, Reset, Speaks
 from pilot_plus.views.edges import Carrying, edges_of, record_of
+from pilot_plus.views.endpoints import Endpoint, endpoints_of
 from pilot_plus.views.horizon import explain, see
 from tests.pilot_plus.views.world import World, copy, edge
 
@@ -289,6 +290,26 @@ def test_what_is_stale_comes_last_and_alone_comes_first():
     both = World(held, lost=["zk", "consul"], registries=registries)
     assert {one.priority for one in both.seen("vm", "shop/orders")} == {0}
     assert all(one.is_stale for one in both.seen("vm", "shop/orders"))
+
+
+def test_who_is_heard_first_after_a_restart_does_not_get_the_traffic_of_all():
+    world = World({"own": [copy(key, namespace="shop") for key in "abc"]})
+    world.catalog = vouch(world.catalog, "own", frozenset({"a", "b"})).catalog
+    seen = world.seen("mesh", "shop/orders")
+    assert {one.id: (one.is_stale, one.priority) for one in seen} == {"a": (True, 0), "b": (True, 0), "c": (False, 0)}
+
+
+def test_what_a_peer_says_is_stale_comes_last():
+    records = [copy(key, namespace="shop", zone="west/vm", origin=Origin("west", "zk", key)) for key in "ab"]
+    peers = [{"name": "west", "address": "w:1", "insecure": True, "import": [{"services": ["*/*"]}]}]
+    world = World({"west": records}, [edge("w", "mesh", carries="*/*")], peers=peers)
+    assert {endpoint.is_last for endpoint in ends(world, "shop/orders")} == {False}
+    world.catalog = vouch(world.catalog, "west", frozenset({"a"})).catalog
+    assert {one.instance.id: one.is_last for one in ends(world, "shop/orders")} == {"a": True, "b": False}
+
+
+def ends(world: World, service: str) -> list[Endpoint]:
+    return endpoints_of(world.catalog, world.catalog.entries[service], world.topology.home)
 
 
 def test_what_a_guard_holds_comes_last():
