@@ -20,6 +20,7 @@ class Backend:
         self.port = 0
         self.calls = 0
         self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -31,8 +32,14 @@ class Backend:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        handlers = [task for task in self._connections if task is not None]
+        for writer in self._connections.values():
+            writer.close()
+        if handlers:
+            await asyncio.wait(handlers)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[asyncio.current_task()] = writer
         try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
@@ -40,6 +47,8 @@ class Backend:
                 writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(self.name)}\r\n\r\n{self.name}".encode())
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+        finally:
+            del self._connections[asyncio.current_task()]
 
 
 class Traffic:
