@@ -68,9 +68,13 @@ class Locks:
         await _asked(self._session, [Delete(f"{directory}/{one}", -1) for one in ours])
 
     async def _begun(self, ttl: float) -> Connection:
-        """The locks' session, which the server ends so long after it has last heard us (as it clamps that)."""
+        """The locks' session, which the server ends so long after it has last heard us (as it clamps that).
+
+        At most a third of what copies live without us, which is our other session, whatever lease was asked for.
+        """
         if self._session is None:
-            chosen = msgspec.structs.replace(self._settings, session_timeout=max(ttl, 1.0))
+            seconds = max(min(ttl, self._settings.session_seconds / 3), 1.0)
+            chosen = msgspec.structs.replace(self._settings, session_timeout=seconds)
             self._session = await self._opened.enter_async_context(connection(chosen))
         return self._session
 
