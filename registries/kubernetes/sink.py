@@ -9,6 +9,7 @@ nothing to do it is looked at anew too, for then somebody has changed it, or not
 """
 
 import asyncio
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Final
@@ -29,7 +30,9 @@ from registries.kubernetes.shelf import Shelf, Slice, arranged, front_for, with_
 from registries.kubernetes.shelves import Shelves
 from registries.kubernetes.writes import Declined, Stale, Writes
 
-TRIES: Final = 4
+TRIES: Final = 8
+APART: Final = 0.02
+"""Seconds by which tries get apart, at the most and each time anew, where two write the same service."""
 AT_ONCE: Final = 16
 """Services that are written at the same time."""
 
@@ -148,7 +151,7 @@ class Writer:
                 if await self._write(shelf, puts, drops) or tried:
                     return
             except Stale:
-                pass
+                await asyncio.sleep(random.uniform(0, APART * tried))  # noqa: S311 - no secret
             shelf = await self._shelves.seen_anew(service)
         raise Declined(Failed(f"{'/'.join(service)} is changed by somebody else at the same time"))
 

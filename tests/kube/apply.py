@@ -37,7 +37,7 @@ def applied(live: Object | None, config: Object, manager: str, *, force: bool) -
     owners = owners_of(base)
     want, have, me = fields_of(config), fields_of(base), (manager, "Apply")
     conflicts = [
-        (other, path)
+        (other, operation, path)
         for (other, operation), owned in owners.items()
         if (other, operation) != me
         for path in sorted(owned & want.keys())
@@ -47,7 +47,7 @@ def applied(live: Object | None, config: Object, manager: str, *, force: bool) -
         raise _conflict(conflicts, base["apiVersion"])
     for other in owners:
         if other != me:
-            owners[other] -= {path for _, path in conflicts}
+            owners[other] -= {path for _, _, path in conflicts}
     foreign = set().union(*(owned for other, owned in owners.items() if other != me))
     gone = owners.get(me, set()) - want.keys() - foreign
     for path in gone:
@@ -146,19 +146,26 @@ def _note(found: Object, owners: dict[tuple[str, str], set[Path]]) -> None:
     found["metadata"]["managedFields"] = entries
 
 
-def _conflict(conflicts: list[tuple[str, Path]], api_version: str) -> Refusal:
-    causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f'conflict with "{manager}" using {api_version}',
-            "field": _text(path),
-        }
-        for manager, path in conflicts
+def _conflict(conflicts: list[tuple[str, str, Path]], api_version: str) -> Refusal:
+    whose = [
+        f'"{manager}"' + (f" using {api_version}" if operation == "Update" else "")
+        for manager, operation, _ in conflicts
     ]
-    count = f"{len(causes)} conflict" + ("s" if len(causes) > 1 else "")
-    first = f"{causes[0]['message']}: {causes[0]['field']}"
-    rest = "".join(f"\n- {c['message']}: {c['field']}" for c in causes[1:])
-    return Refusal(409, "Conflict", f"Apply failed with {count}: {first}{rest}", causes=causes)
+    fields = [_text(path) for _, _, path in conflicts]
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": field}
+        for who, field in zip(whose, fields, strict=True)
+    ]
+    if len(causes) == 1:
+        return Refusal(
+            409, "Conflict", f"Apply failed with 1 conflict: conflict with {whose[0]}: {fields[0]}", causes=causes
+        )
+    lines = [
+        line
+        for who in dict.fromkeys(whose)
+        for line in (f"conflicts with {who}:", *(f"- {f}" for w, f in zip(whose, fields, strict=True) if w == who))
+    ]
+    return Refusal(409, "Conflict", f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines), causes=causes)
 
 
 def _text(path: Path) -> str:

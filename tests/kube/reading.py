@@ -43,7 +43,7 @@ class Reader:
             if limit and len(items) == limit:
                 token = _token(revision, last)
                 break
-            items.append(found)
+            items.append({key: value for key, value in found.items() if key not in ("kind", "apiVersion")})
             last = (key.namespace, key.name)
         meta = {"resourceVersion": str(revision)} | ({"continue": token} if token else {})
         body = {"kind": f"{target.resource.kind}List", "apiVersion": target.resource.api_version, "metadata": meta}

@@ -213,8 +213,6 @@ def _lease(spec: dict[str, Any]) -> list[Cause]:
     seconds = spec.get("leaseDurationSeconds")
     if seconds is not None and seconds <= 0:
         return [cause("spec.leaseDurationSeconds", seconds, "must be greater than 0")]
-    if spec.get("holderIdentity") == "":
-        return [cause("spec.holderIdentity", "", "must not be empty")]
     transitions = spec.get("leaseTransitions")
     if transitions is not None and transitions < 0:
         return [cause("spec.leaseTransitions", transitions, "must be greater than or equal to 0")]

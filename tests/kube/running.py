@@ -95,7 +95,7 @@ class Kubectl:
     def __init__(self, url: str, token: str = ADMIN, tls: ssl.SSLContext | None = None) -> None:
         self.url = url
         self._token = token
-        self._tls = tls
+        self.tls = tls
 
     async def ask(self, method: str, path: str, body: Any = None, **params: str) -> tuple[int, Any]:
         """One request on a connection of its own; status and decoded body."""
@@ -106,7 +106,7 @@ class Kubectl:
         if not self._token:
             del headers["Authorization"]
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls or True)) as session,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls or True)) as session,
             session.request(
                 "PATCH" if method in ("APPLY", "MERGE") else method,
                 self.url + path,

@@ -1,4 +1,4 @@
-"""A namespace `shop` in a fake API server in this process: what most tests of the adapter begin with."""
+"""A namespace `shop` in an API server: what most tests of the adapter begin with. Mostly the fake, in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilot_plus.model import Instance, Reset
 from registries.kubernetes import Settings as Adapted
 from registries.kubernetes import connect
+from registries.kubernetes.settings import Allowance
 from tests.kube.api import Api, Settings
+from tests.kube.real import RealKube
 from tests.kube.running import Kubectl, kubeconfig, serving
 from tests.kube.store import Store
 
@@ -21,6 +24,7 @@ SLICES = f"/apis/discovery.k8s.io/v1{SHOP}/endpointslices"
 LEASES = f"/apis/coordination.k8s.io/v1{SHOP}/leases"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 PATIENCE = 20.0
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 USERS = ("admin", "writer", "reader")
 """Token and user are one; only `admin` may do anything as long as nobody grants it."""
 
@@ -28,15 +32,24 @@ USERS = ("admin", "writer", "reader")
 class World(msgspec.Struct):
     """The server, and ways to write and ask it as `kubectl` does."""
 
-    api: Api
     kubectl: Kubectl
     folder: Path
+    fake: Api | None
+
+    @property
+    def api(self) -> Api:
+        """The fake's inside; a test that needs it is no test for a real server."""
+        if self.fake is None:
+            pytest.skip("only the fake can be made to do this")
+        return self.fake
 
     def settings(self, cluster: str = "east", user: str = "admin", **more: Any) -> Adapted:
         """The adapter's settings for this server."""
         file = self.folder / f"{user}.kubeconfig"
-        file.write_text(kubeconfig(self.kubectl.url, token=user))
-        return Adapted(kubeconfig=str(file), cluster=cluster, locks="shop", **more)
+        unverified: dict[str, Any] = {"insecure-skip-tls-verify": True} if self.kubectl.tls else {}
+        file.write_text(kubeconfig(self.kubectl.url, token=user, **unverified))
+        allow: tuple[Allowance, ...] = ("insecure",) if unverified else ()
+        return Adapted(kubeconfig=str(file), cluster=cluster, locks="shop", allow=allow, **more)
 
     async def objects(self, path: str, **selection: str) -> list[dict[str, Any]]:
         """All of a kind."""
@@ -107,7 +120,22 @@ async def world_of(folder: Path) -> AsyncIterator[World]:
     async with serving(Store(), Settings(bookmark_every=0.1, tokens=tokens)) as (api, url):
         kubectl = Kubectl(url)
         await kubectl.done("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
-        yield World(api, kubectl, folder)
+        yield World(kubectl, folder, api)
+
+
+@asynccontextmanager
+async def real_world_of(folder: Path, server: RealKube) -> AsyncIterator[World]:
+    """The same in a real server, which is left as it was: without controllers, no namespace can be removed."""
+    kubectl = Kubectl(server.url, tls=server.tls)
+    status, answer = await kubectl.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+    assert status in (201, 409), answer
+    yield World(kubectl, folder, None)
+    left = [SERVICES, SLICES, LEASES, f"{RBAC}/clusterroles", f"{RBAC}/clusterrolebindings", CRDS]
+    for path in left:
+        status, listed = await kubectl.ask("GET", path)
+        for one in listed["items"]:
+            if not one["metadata"]["name"].startswith(("system:", "admin", "edit", "view", "cluster-admin")):
+                await kubectl.ask("DELETE", f"{path}/{one['metadata']['name']}")
 
 
 async def truth(settings: Adapted) -> Sequence[Instance]:

@@ -99,7 +99,7 @@ class Writer:
         target = self._placed(target, config)
         old = self._store.get(target.key)
         version = config["metadata"].pop("resourceVersion", None)
-        if version and (old is None or old["metadata"]["resourceVersion"] != version):
+        if version and old is not None and old["metadata"]["resourceVersion"] != version:
             raise modified(target.resource.plural, target.resource.group, target.name)
         for port in (config.get("spec") or {}).get("ports") or ():
             port.setdefault("protocol", "TCP")  # a part of the key by which ports are merged

@@ -1,7 +1,7 @@
 """What the hub writes into Kubernetes: read back by its own source, in objects of its own, and in nobody else's."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,30 @@ import pytest
 from pilot_plus.model import Alive, Drop, Health, Instance, Locality, Origin, Port, Put, Reset, Update, instance
 from pilot_plus.ports import Done, Failed, Locking, Previewing, Refused, Renewing, Sink, SourceLost
 from registries.kubernetes import Kubernetes, Settings, connect
-from tests.kube.world import LEASES, SERVICES, SLICES, World, slice_of, truth, world_of
+from tests.kube.real import RealKube, assets
+from tests.kube.world import LEASES, SERVICES, SLICES, USERS, World, real_world_of, slice_of, truth, world_of
 
 pytestmark = pytest.mark.live
 BOUND = 30.0
+OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 IMPORTS = "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/shop/serviceimports"
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube | None]:
+    programs = assets()
+    server = RealKube(tmp_path_factory.mktemp("kube"), programs, {user: user for user in USERS}) if programs else None
+    if server:
+        server.start()
+    yield server
+    if server:
+        server.kill()
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path) as made:
+async def world(tmp_path: Path, real: RealKube | None) -> AsyncIterator[World]:
+    """The fake, or the server that `KUBEBUILDER_ASSETS` names."""
+    async with real_world_of(tmp_path, real) if real else world_of(tmp_path) as made:
         yield made
 
 
@@ -281,6 +295,7 @@ async def test_leased_copies_go_with_the_lease_of_their_hub_and_durable_ones_sta
     async with opened(world.settings()) as kubernetes:
         keys = await done(kubernetes, made(lease=15.0), made(number=2), made("carts", 3, lease=15.0))
         assert await kubernetes.renew(keys) == [Done(key) for key in keys]
+    assert world.api, "which collects garbage"
     (lease,) = await world.objects(LEASES)
     assert (lease["spec"]["leaseDurationSeconds"], lease["spec"]["holderIdentity"]) == (15, "east")
     await world.kubectl.done("DELETE", f"{LEASES}/{lease['metadata']['name']}")
@@ -296,6 +311,7 @@ async def test_hubs_of_other_clusters_end_the_lease_of_one_that_is_gone_and_no_o
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("registries.kubernetes.keeper.SWEEP_EVERY", 0.0)
+    assert world.api, "which collects garbage"
     async with opened(world.settings("gone")) as gone:
         await done(gone, made("carts", 2, lease=1.0))
     async with opened(world.settings("alive")) as alive, opened(world.settings()) as kubernetes:
@@ -353,11 +369,16 @@ async def test_a_service_import_stands_beside_the_service_where_its_definition_i
             "spec": {
                 "group": "multicluster.x-k8s.io",
                 "scope": "Namespaced",
-                "names": {"plural": "serviceimports", "kind": "ServiceImport"},
-                "versions": [{"name": "v1alpha1", "served": True, "storage": True}],
+                "names": {"plural": "serviceimports", "kind": "ServiceImport", "singular": "serviceimport"},
+                "versions": [
+                    {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": OPEN}}
+                ],
             },
         },
     )
+    async with asyncio.timeout(BOUND):
+        while (await world.kubectl.ask("GET", IMPORTS))[0] != 200:  # noqa: ASYNC110 - a real server takes a moment
+            await asyncio.sleep(0.1)
     async with opened(world.settings()) as kubernetes:
         keys = await done(kubernetes, made(), made(number=2))
         (found,) = await world.objects(IMPORTS)
@@ -370,7 +391,8 @@ async def test_a_service_import_stands_beside_the_service_where_its_definition_i
         assert written["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] == "east"
         await kubernetes.drop(keys)
         assert await world.objects(IMPORTS) == []
-        foreign = {"metadata": {"name": "carts"}, "spec": {"type": "ClusterSetIP"}}
+        head = {"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport"}
+        foreign = {**head, "metadata": {"name": "carts"}, "spec": {"type": "ClusterSetIP"}}
         await world.kubectl.done("POST", IMPORTS, foreign)
     async with opened(world.settings()) as kubernetes:
         assert "ServiceImport carts is there already" in await refusal(kubernetes, made("carts"))
@@ -386,6 +408,7 @@ async def test_a_hub_that_may_only_read_is_told_what_it_may_not(world: World):
 
 
 async def test_a_server_that_fails_each_write_stays_connected_and_one_that_is_gone_is_a_loss(world: World):
+    assert world.api, "which can fail"
     async with opened(world.settings()) as kubernetes:
         await done(kubernetes, made())
         await world.kubectl.faults(status=500)
