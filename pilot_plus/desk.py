@@ -1,6 +1,6 @@
 """The desk: what the API asks of the hub beyond reading, carried out by the registrar and by ingest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pilot_plus.catalog.admission import Admission
 from pilot_plus.ingest import Ingest
@@ -46,6 +46,10 @@ class HubDesk:
     async def change(self, namespace: str, name: str, id_: str, health: Health | None, weight: int | None, /) -> Answer:
         """Drain an instance, or weigh it anew."""
         return _answer(await self._registrar.change(namespace, name, id_, health, weight))
+
+    async def locate(self, registry: str, keys: Sequence[str], /) -> Mapping[str, Sequence[str]]:
+        """Ask the registry where its records lie."""
+        return await self._ingest.locate(registry, keys)
 
     async def release(self, registry: str, /) -> int:
         """Let held removals happen."""

@@ -9,8 +9,8 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from time import monotonic
 from typing import Final, TypeAlias, cast
 
@@ -21,7 +21,7 @@ from pilot_plus.catalog.catalog import Catalog
 from pilot_plus.catalog.fold import Folded, Rules, forget, lose, next_tick, release, restore, steps, tick, vouch
 from pilot_plus.catalog.holder import Holder
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
-from pilot_plus.ports import Source, SourceLost, Vouching
+from pilot_plus.ports import Locating, Source, SourceLost, Vouching
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ LATER_PAUSE: Final = 30.0
 QUEUE: Final = 4096
 """Updates that wait to be folded; a source that says more waits."""
 BATCH: Final = 1024
+LOCATING: Final = 2.0
+"""Seconds that a registry has to say where records lie."""
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -55,6 +57,8 @@ class Ingest:
         self._sources = sources
         self._queue: asyncio.Queue[tuple[str, Update | Act, float]] = asyncio.Queue(QUEUE)
         self._ticks = asyncio.Event()
+        self._opened: dict[str, object] = {}
+        """The sources that are open now, for what only some of them can be asked."""
         self._progress: dict[str, str] = {}
         """How far each source has come, for those that can go on from there."""
 
@@ -91,6 +95,15 @@ class Ingest:
 
         await self._queue.put((next(iter(self._sources)), act, monotonic()))
 
+    async def locate(self, name: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Where the records of those keys lie in a registry, as far as it can be asked now and answers in time."""
+        opened = self._opened.get(name)
+        if isinstance(opened, Locating):
+            with suppress(SourceLost, TimeoutError):
+                async with asyncio.timeout(LOCATING):
+                    return await opened.locate(keys)
+        return {}
+
     async def _keep_open(self, source: Watched) -> None:
         """Open a source again and again; a loss in its first seconds makes the pause before the next try longer."""
         failing_since: float | None = None
@@ -113,6 +126,7 @@ class Ingest:
         synced = False
         try:
             async with source.open() as opened, aclosing(self._watch(source.name, opened)) as updates:
+                self._opened[source.name] = opened
                 async for update in updates:
                     synced = synced or isinstance(update, Reset | Resumed)
                     if isinstance(update, Alive):
@@ -125,6 +139,8 @@ class Ingest:
         except Exception as error:  # a defect of an adapter must not take the other registries down
             log.exception("the adapter failed", extra={"registry": source.name})
             return f"the adapter failed: {type(error).__name__}: {error}", synced
+        finally:
+            self._opened.pop(source.name, None)
         return "the source ended without saying why", synced
 
     def _watch(self, name: str, opened: Source) -> AsyncGenerator[Update, None]:

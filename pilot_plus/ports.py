@@ -9,7 +9,7 @@ An adapter is a module of `registries` with
 A source never retries: it dies with `SourceLost`, and `pilot_plus.ingest` alone opens it again.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -92,6 +92,18 @@ class Vouching(Protocol):
 
     def unheard(self) -> frozenset[str]:
         """Their keys: they are shown as stale. Asked after each `Alive`."""
+        ...
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """A source whose keys are not the places of its records, and that can find these when somebody asks."""
+
+    async def locate(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Where the records of those keys lie in the registry now, for people.
+
+        A key that is its own place, or that is unknown, may be left out. Raises only `SourceLost`.
+        """
         ...
 
 

@@ -1,7 +1,7 @@
 """Explain: for every record of a service, the way that it came, what becomes of it, and why."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -31,6 +31,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     admissions: Mapping[str, Admission]
     """By registry; a peer's records need none."""
     now: float
+    places: Mapping[Place, Sequence[str]] = {}
+    """Where records lie whose keys don't say it, as far as their registries were asked."""
 
 
 def verdicts(ground: Ground, entry: Entry, viewer: Viewer, found: Iterable[Verdict]) -> shapes.Explanation:
@@ -117,6 +119,7 @@ def _shape(
         id=instance.id,
         registry=place[0],
         key=place[1],
+        places=tuple(ground.places.get(place, ())),
         layout=instance.layout,
         zone=short_zone(ground.home.cluster, instance.zone),
         health=instance.health,
@@ -131,7 +134,8 @@ def _shape(
 
 def _steps(ground: Ground, entry: Entry, place: Place, instance: Instance, conflict: str) -> Iterator[shapes.StepShape]:
     admission = ground.admissions.get(place[0])
-    yield from passage(ground.catalog, ground.home, admission, place, instance, ground.now)
+    lies = ground.places.get(place, ())
+    yield from passage(ground.catalog, ground.home, admission, place, instance, ground.now, lies)
     registries = registries_of(entry)
     if conflict or len(registries) > 1:
         policy = f"prefer {', '.join(ground.home.prefer)}" if ground.home.prefer else "merge"

@@ -10,7 +10,7 @@
 What becomes of it behind the catalog, in the eyes of somebody, the horizon says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pilot_plus.catalog import Catalog, Place
 from pilot_plus.catalog.admission import Admission
@@ -21,12 +21,21 @@ from pilot_plus.views.overview import age, seconds_between
 
 
 def passage(
-    catalog: Catalog, home: Home, admission: Admission | None, place: Place, instance: Instance, now: float
+    catalog: Catalog,
+    home: Home,
+    admission: Admission | None,
+    place: Place,
+    instance: Instance,
+    now: float,
+    lies: Sequence[str] = (),
 ) -> Iterator[shapes.StepShape]:
-    """The steps of a record at `now` (monotonic seconds); without an admission (a peer's) not those that it decides."""
+    """The steps of a record at `now` (monotonic seconds); without an admission (a peer's) not those that it decides.
+
+    `lies`: where the registry holds it, if its key doesn't say that.
+    """
     registry, key = place
     layout = f", layout {instance.layout}" if instance.layout else ""
-    yield _step("record", f"{key} in {registry}{layout}{_copy_of(home, place, instance)}")
+    yield _step("record", f"{' and '.join(lies) or key} in {registry}{layout}{_copy_of(home, place, instance)}")
     if admission is not None:
         native = instance.native or instance.service
         namespace, name = split_service(native)

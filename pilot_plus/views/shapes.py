@@ -132,6 +132,8 @@ class VerdictShape(Shape, frozen=True, kw_only=True):
     id: str
     registry: str
     key: str
+    places: tuple[str, ...] = ()
+    """Where it lies in the registry, if that is not its key; two while it is being replaced."""
     layout: str
     zone: str
     health: Health

@@ -37,6 +37,10 @@ class Claims:
         """What stands for each key."""
         return [self._standing(key) for key in self._claimants]
 
+    def claimants(self, key: str) -> Sequence[str]:
+        """The records that claim a key, the one that stands for it first."""
+        return tuple(reversed(self._claimants.get(key, {})))
+
     def put(self, path: str, said: Sequence[Record]) -> list[Update]:
         """The record says this now."""
         before, now = self._said.pop(path, {}), {record.key: record for record in said}

@@ -67,6 +67,10 @@ class Records:
         """What the records of a list said that `take` hasn't handed out: no key stands twice in it."""
         return self._claims.all()
 
+    def places(self, key: str) -> Sequence[str]:
+        """The records that speak for a key which isn't the key of one, the one that counts first."""
+        return [path for path in self._claims.claimants(key) if path != key]
+
     def put(self, path: bytes, data: bytes) -> Iterable[Update]:
         """The record was written: what it says now before what it says no more."""
         taken_back = self._taken_back(path)

@@ -1,7 +1,7 @@
 """etcd as a registry: the source, and the door to the sink."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -55,6 +55,7 @@ class Etcd:
         self._ranges = union(layout.root for layout in self._layouts)
         self._reading = reading_of(self._layouts)
         self._readers = [reader_of(layout, is_plain=layout.name not in CLAIMING) for layout in self._layouts]
+        self._records = Records(self._readers)
         self._can_resume = all(reader.is_plain and reader.root for reader in self._readers)
 
     def __repr__(self) -> str:
@@ -67,6 +68,7 @@ class Etcd:
             position, records, opening = await self._listed()
         else:
             records, opening = Records(self._readers, past_is_known=False), [Resumed()]
+        self._records = records
         async with follow(self._client, self._ranges, position, self._settings.silence_seconds) as following:
             for update in opening:
                 yield update
@@ -83,6 +85,10 @@ class Etcd:
                         await asyncio.sleep(0)
                 if not events:
                     yield self._alive(following)
+
+    async def locate(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The keys in etcd of records that say several instances, or whose key changes with what they say."""
+        return {key: places for key in keys if (places := self._records.places(key))}
 
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write."""

@@ -1,12 +1,13 @@
 """The door: `connect` opens a session, and gives what the hub reads from and writes to."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from pilot_plus.model import Instance, Update
 from pilot_plus.ports import Refused, Result
 from registries.zookeeper import source
 from registries.zookeeper.connection import Connection, connection
+from registries.zookeeper.locating import located
 from registries.zookeeper.locks import Locks
 from registries.zookeeper.settings import Settings
 from registries.zookeeper.sink import Writer
@@ -25,6 +26,10 @@ class Zookeeper:
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Begin with a `Reset`, always: ZooKeeper has no way to go on where somebody left."""
         return source.watch(self._session, self._settings)
+
+    async def locate(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The nodes of records that are their node's name, for whose key is not that name."""
+        return await located(self._session, self._settings.tree_layouts(), keys)
 
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write: what the layout reads in what it writes."""

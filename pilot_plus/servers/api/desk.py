@@ -1,5 +1,6 @@
 """The desk: what the API asks of the hub beyond reading the catalog, and of its past. The hub stands behind both."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -106,6 +107,10 @@ class Desk(Protocol):
         self, namespace: str, name: str, id_: str, health: Health | None, weight: int | None, /
     ) -> Outcome:
         """Change the health or the weight of an instance that was registered here."""
+        ...
+
+    async def locate(self, registry: str, keys: Sequence[str], /) -> Mapping[str, Sequence[str]]:
+        """Where the records of those keys lie, where their keys don't say it and the registry can be asked now."""
         ...
 
     async def release(self, registry: str, /) -> int:

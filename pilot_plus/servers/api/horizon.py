@@ -1,11 +1,12 @@
 """The horizon over HTTP: `from` and `as`, and why something is seen or not."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from pilot_plus.catalog import Catalog, Entry
+from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.model import Speaks, Viewer
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.problem import Problem
@@ -18,6 +19,9 @@ VIEW: Final = (
     Parameter("from", "As this zone sees it: a bare name is a zone of our cluster."),
     Parameter("as", "What the viewer speaks; left out, what the callers of its zone do.", tuple(Speaks)),
 )
+
+MOST_LOCATED: Final = 1000
+"""Records of a service whose places registries are asked for."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -78,12 +82,22 @@ async def explained(context: Context, ask: Ask) -> Answer:
             raise await _nobodys(catalog, asked)
         return context.said(found, catalog=catalog)
     entry = context.entry(ask.names["namespace"], ask.names["name"])
+    ground = msgspec.structs.replace(ground, places=await _places(context, entry))
     if view is None:
         return context.said(explain.records(ground, entry), catalog=catalog)
     verdicts = horizon.explain(catalog, view.topology, view.edges, view.viewer, entry.service)
     found = explain.verdicts(ground, entry, view.viewer, verdicts)
     served = context.clients.serving(found.host, view.viewer)
     return context.said(msgspec.structs.replace(found, proxies=served), catalog=catalog)
+
+
+async def _places(context: Context, entry: Entry) -> dict[Place, Sequence[str]]:
+    """Where the records of a service lie; of very many, the first."""
+    keys: dict[str, list[str]] = {}
+    for registry, key in sorted(entry.instances)[:MOST_LOCATED]:
+        keys.setdefault(registry, []).append(key)
+    asked = [(registry, await context.desk.locate(registry, some)) for registry, some in keys.items()]
+    return {(registry, key): places for registry, found in asked for key, places in found.items()}
 
 
 async def _nobodys(catalog: Catalog, asked: str) -> Problem:

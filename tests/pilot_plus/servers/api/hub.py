@@ -1,6 +1,6 @@
 """A hub in memory, as the API sees it: a holder that a test publishes into, and a desk that writes into it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -83,6 +83,7 @@ class BookDesk:
             hub.config, hub.holder, dict.fromkeys(hub.catalog.sources, never_open), self.documents, owner="hub-1"
         )
         self.renewed: list[str] = []
+        self.places: dict[tuple[str, str], Sequence[str]] = {}
 
     async def put(self, instance: Instance, registry: str | None, layout: str) -> Placed | Outcome:
         name = registry or "own"
@@ -121,6 +122,9 @@ class BookDesk:
         )
         self._hub.say("own", Put(changed))
         return Done(there.key)
+
+    async def locate(self, registry: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return {key: place for key in keys if (place := self.places.get((registry, key)))}
 
     async def release(self, registry: str) -> int:
         held = len(self._hub.catalog.sources[registry].held)

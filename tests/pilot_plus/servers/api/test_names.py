@@ -97,6 +97,15 @@ async def test_explain_tells_the_way_of_each_record_from_its_registry_on(hub: Hu
     }
 
 
+async def test_explain_tells_where_a_record_lies_whose_key_does_not_say_it(hub: Hub):
+    hub.desk.places["zk", "d"] = ("/dubbo/com.example.Orders/providers/dubbo%3A…",)
+    async with Asking(hub) as ask:
+        answer = await ask.get("/api/v1/services/shop/orders/explain")
+    (dubbo,) = (one for one in answer["instances"] if one["registry"] == "zk")
+    assert dubbo["places"] == ["/dubbo/com.example.Orders/providers/dubbo%3A…"]
+    assert steps(dubbo)["record"] == "/dubbo/com.example.Orders/providers/dubbo%3A… in zk, layout dubbo"
+
+
 async def test_explain_tells_what_a_rename_made(hub: Hub):
     async with Asking(hub) as ask:
         answer = await ask.get("/api/v1/services/legacy/user/explain")
