@@ -14,6 +14,7 @@ from typing import Final, cast
 
 import grpc
 import msgspec
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from pilot_plus.metrics import PEER_BYTES
@@ -222,7 +223,7 @@ class Peer:
         PEER_BYTES.labels(self._settings.name).inc(len(data))
         try:
             return pb.HubWord.FromString(data)
-        except Exception as error:  # protobuf's own, of several kinds
+        except DecodeError as error:
             raise SourceLost(f"{self._named}: it says what is no message") from error
 
     async def _say(self, call: aio.StreamStreamCall, word: pb.ReaderWord) -> None:

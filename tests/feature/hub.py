@@ -98,6 +98,10 @@ class Hub:
         async with httpx.AsyncClient(base_url=self.url) as client:
             return await client.put(f"/api/v1{path}")
 
+    async def delete(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            return await client.delete(f"/api/v1{path}")
+
     async def registry(self, name: str) -> Any:
         return next(one for one in (await self.get("/registries"))["registries"] if one["name"] == name)
 
