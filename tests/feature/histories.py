@@ -10,6 +10,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ class Net:
         """Wait until every hub has what all clusters hold, each instance at first hand."""
         expected = sorted((name, id_, weight, ()) for name, held in self.model.items() for id_, weight in held.items())
         for running in self.hubs.values():
-            await running.until(lambda running=running: held_by(running), lambda found: found == expected)
+            await running.until(partial(held_by, running), lambda found: found == expected)
 
 
 def number(id_: str) -> int:

@@ -1,6 +1,7 @@
 """Records between hubs: what is written is read, and what can't be used says why."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -68,8 +69,8 @@ def test_keys_of_different_origins_differ():
         ({"ports": [pb.Port(name=f"p{n}", number=1) for n in range(1001)]}, "1001 ports"),
     ],
 )
-def test_what_cannot_be_used_says_why(change: dict[str, object], reason: str):
-    good = {"key": "k", "namespace": "shop", "name": "orders", "id": "1", "address": "10.0.0.1", "weight": 100}
+def test_what_cannot_be_used_says_why(change: dict[str, Any], reason: str):
+    good: dict[str, Any] = {"key": "k", "namespace": "shop", "name": "orders", "id": "1", "address": "10.0.0.1", "weight": 100}
     with pytest.raises(ValueError, match=reason):
         read(pb.Record(**{**good, "ports": [pb.Port(name="http", number=80)], **change}))
 

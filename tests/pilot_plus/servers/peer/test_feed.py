@@ -53,7 +53,7 @@ class East:
         for entry in catalog.entries.values():
             found |= exported(catalog, entry, terms)
         zones = {one.record.zone for one in found.values() if isinstance(one.record, Instance)}
-        return found | edges(catalog, terms, frozenset(zones))
+        return {**found, **edges(catalog, terms, frozenset(zones))}
 
 
 class Reader:
