@@ -70,7 +70,14 @@ def test_keys_of_different_origins_differ():
     ],
 )
 def test_what_cannot_be_used_says_why(change: dict[str, Any], reason: str):
-    good: dict[str, Any] = {"key": "k", "namespace": "shop", "name": "orders", "id": "1", "address": "10.0.0.1", "weight": 100}
+    good: dict[str, Any] = {
+        "key": "k",
+        "namespace": "shop",
+        "name": "orders",
+        "id": "1",
+        "address": "10.0.0.1",
+        "weight": 100,
+    }
     with pytest.raises(ValueError, match=reason):
         read(pb.Record(**{**good, "ports": [pb.Port(name="http", number=80)], **change}))
 
