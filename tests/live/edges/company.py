@@ -47,6 +47,12 @@ class Company:
         await self.until_edge(name, "ready")
         return agent
 
+    async def bootstrap(self, kind: str, *words: str) -> Any:
+        """What an Envoy or a gRPC client of the mesh begins with."""
+        called = await self.hub.call("bootstrap", kind, "--hub", str(self.xds), "--zone", "mesh", *words)
+        assert called.code == 0, called.err
+        return called.json
+
     async def edge_again(self, zone: str) -> Agent:
         """Start the agent of a zone's edge again, on the data that it has, whether there is a hub or not."""
         name = f"edge-{zone}"

@@ -1,12 +1,19 @@
 """The flows across borders, with a hub, edges with real Envoys, and applications: who reaches what, and who doesn't."""
 
 import asyncio
+import json
+import os
 import ssl
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
+from devservers.envoy import Envoy
+from devservers.network import free_port
 from devservers.tls import Authority
 from tests.live.edges.applications import echo, greeter, serving, web
 from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
@@ -65,6 +72,61 @@ async def test_a_plain_caller_reaches_the_mesh_by_a_port_of_the_service_or_by_ho
         assert (await ask(LEGACY, HTTP_PORT, "other.mesh.mesh"))[0] == 404
         (door,) = await company.until_seen("mesh/mysql", "legacy")
         assert await say(*door, "") == "hello from mysql"
+
+
+async def test_an_envoy_and_a_grpc_client_in_the_mesh_call_by_host_what_lies_behind_an_edge(
+    company: Company, tmp_path: Path
+):
+    async with serving(web("orders")) as orders, grpc_echo() as echoing:
+        await company.register("legacy/orders", "127.0.0.1", orders, "http")
+        await company.register("legacy/echo", "127.0.0.1", echoing, "grpc")
+        edge = await company.edge("legacy")
+        await company.until_seen("legacy/echo", "mesh")
+        outbound = free_port()
+        token = await company.token("--zone", "mesh")
+        words = ("--outbound", f"127.0.0.1:{outbound}", "--token", token, "--data", str(tmp_path / "envoy"))
+        with Envoy(await company.bootstrap("envoy", *words)):
+            assert await ask_patiently("127.0.0.1", outbound, "orders.legacy.mesh") == (200, "orders")
+
+        token = await company.token("--zone", "mesh")
+        boot = await company.bootstrap("grpc", "--token", token, "--data", str(tmp_path / "grpc"))
+        place = tmp_path / "grpc.json"
+        place.write_text(json.dumps(boot))
+        said = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(Path(__file__).with_name("grpc_caller.py")), "xds:///echo.legacy.mesh", "hello"),
+            env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(place)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await said.communicate()
+        assert out.decode().strip() == "hello"
+        assert await edge.figure("http.mesh|legacy/echo|grpc.downstream_rq_completed") == 1
+
+
+@asynccontextmanager
+async def grpc_echo() -> AsyncIterator[int]:
+    async def say(request: bytes, _: object) -> bytes:
+        return request
+
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(say)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", {"Say": handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield port
+    await server.stop(None)
+
+
+async def ask_patiently(address: str, port: int, host: str) -> tuple[int, str]:
+    """An Envoy that starts listens before it has clusters."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                answer = await ask(address, port, host)
+            except OSError:
+                answer = (0, "")
+            if answer[0] == 200:
+                return answer
+            await asyncio.sleep(0.05)
 
 
 async def test_two_plain_zones_reach_each_other_from_edge_to_edge_over_http2(company: Company):
