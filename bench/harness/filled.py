@@ -48,6 +48,10 @@ class EtcdWriter:
         ]
         await self.client.call(TXN, wire.TxnRequest(success=operations))
 
+    async def delete(self, key: str) -> None:
+        operation = wire.RequestOp(request_delete_range=wire.DeleteRangeRequest(key=key.encode()))
+        await self.client.call(TXN, wire.TxnRequest(success=[operation]))
+
     async def write(self, mark: str) -> None:
         await self.put([(f"{PREFIX}/{CHANGING}/{address_of(0)}:9000", naming(0, mark))])
 

@@ -69,11 +69,18 @@ async def events_of(url: str, namespace: str, service: str) -> AsyncIterator[Sig
 @asynccontextmanager
 async def etcd_watch(server: Etcd) -> AsyncIterator[Sightings]:
     """etcd's own watch of the changing service's prefix."""
-    prefix = f"{PREFIX}/{CHANGING}/"
+    sightings = Sightings()
+    async with etcd_events(server, f"{PREFIX}/{CHANGING}/", lambda event: sightings.look(event.kv.value)):
+        yield sightings
+
+
+@asynccontextmanager
+async def etcd_events(server: Etcd, prefix: str, look: Callable[[wire.Event], None]) -> AsyncIterator[None]:
+    """etcd's own watch of a prefix, which shows each event."""
     request = wire.WatchRequest(
         create_request=wire.WatchCreateRequest(key=prefix.encode(), range_end=f"{prefix[:-1]}0".encode())
     )
-    sightings, ready = Sightings(), asyncio.Event()
+    ready = asyncio.Event()
 
     async def requests() -> AsyncIterator[wire.WatchRequest]:
         yield request
@@ -89,10 +96,10 @@ async def etcd_watch(server: Etcd) -> AsyncIterator[Sightings]:
                     answer = await stream.read(3600)
                     ready.set()
                     for event in answer.events:
-                        sightings.look(event.kv.value)
+                        look(event)
 
         async with _running(read, ready):
-            yield sightings
+            yield
 
 
 @asynccontextmanager
