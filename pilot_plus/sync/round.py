@@ -6,7 +6,7 @@ from typing import Final
 
 from pilot_plus.sync.agenda import Agenda
 from pilot_plus.sync.planning import BREATH, Planning
-from pilot_plus.sync.writing import BATCH, Writing
+from pilot_plus.sync.writing import Writing
 from pilot_plus.views.plan import Put, Remove
 
 _BREATH: Final = 10
@@ -52,7 +52,7 @@ class Round:
                 with_removes.append(unit)
             if (at := self._planning.settling.next_repair(unit)) is not None:
                 self._agenda.note_later(at, (unit,))
-            if len(puts) >= BATCH:
+            if len(puts) >= self._writing.size:
                 yield puts
                 puts = []
             elif index % _BREATH == _BREATH - 1:
@@ -61,10 +61,14 @@ class Round:
             yield puts
 
     async def _put(self, puts: list[Put]) -> set[str]:
-        units = {put.copy.unit for put in puts}
-        if not self._may_write():
-            return units
-        failed = await self._writing.put(puts)
+        units, failed, start = {put.copy.unit for put in puts}, set[str](), 0
+        while start < len(puts):
+            if not self._may_write():
+                failed |= {put.copy.unit for put in puts[start:]}
+                break
+            several = puts[start : start + self._writing.size]
+            failed |= await self._writing.put(several)
+            start += len(several)
         for unit in units - failed:
             self._planning.note_written(unit)
         return failed
@@ -77,12 +81,14 @@ class Round:
             going += ((unit, remove) for remove in planning.due_removes(planning.plan(unit)))
             if index % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-        free, failed = planning.let_go(going), set[str]()
-        for start in range(0, len(free), BATCH):
+        free, failed, start = planning.let_go(going), set[str](), 0
+        while start < len(free):
             if not self._may_write():
                 return failed | {unit for unit, _ in free[start:]}
-            more, gone = await self._writing.drop(free[start : start + BATCH])
+            several = free[start : start + self._writing.size]
+            more, gone = await self._writing.drop(several)
             failed |= more
+            start += len(several)
             for remove in gone:
                 planning.note_gone(remove.actual)
         for at, held in planning.next_releases():

@@ -12,6 +12,10 @@ from pilot_plus.views.plan import Put, Remove
 
 BATCH: Final = 1000
 """Writes that a sink is handed at once; it makes of them the requests that its registry likes."""
+FIRST: Final = 250
+FEWEST: Final = 25
+SLOW: Final = 2.0
+"""Seconds for a batch; after a slower one the next is smaller: between two batches it is asked whether we may go on."""
 RATE: Final = 20_000.0
 """Writes a second at the most."""
 PATIENCE: Final = 60.0
@@ -38,6 +42,8 @@ class Writing:
         self._settling = settling
         self._clock = clock
         self._pace = pace or Pace(RATE, clock)
+        self.size = FIRST
+        """How many writes the next batch should have."""
         self.writes = 0
         """Puts and drops that were handed to the sink."""
         self.error = ""
@@ -104,11 +110,15 @@ class Writing:
         await self._pace.take(len(items))
         self.writes += len(items)
         self.error = ""
+        begun = self._clock()
         try:
             async with asyncio.timeout(PATIENCE):
                 return list(await ask(items))
         except TimeoutError:
             raise SourceLost(f"no answer to a write within {PATIENCE:.0f} s") from None
+        finally:
+            is_slow = self._clock() - begun > SLOW
+            self.size = max(FEWEST, self.size // 2) if is_slow else min(BATCH, self.size * 2)
 
     async def _noted(self, noting: Awaitable[None]) -> None:
         """A note that fails is not lost: the intent stands, and the next full comparison repeats it."""
