@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from pilot_plus.model import Drop, Instance, Put, Service, Skipped, Update
 from registries.kubernetes.decode import KnownService, Members, ServiceName, joined
+from registries.kubernetes.names import slice_place
 
 ObjectName: TypeAlias = tuple[str, str]
 Before: TypeAlias = dict[str, Instance]
@@ -71,6 +72,15 @@ class Join:
         """Every instance, service by service."""
         for name in self._services:
             yield list(self._said(name).values())
+
+    def places(self, keys: Iterable[str]) -> dict[str, list[str]]:
+        """The slices in which the endpoints of those keys stand, as people call them."""
+        wanted = set(keys)
+        found: dict[str, list[str]] = {}
+        for name in sorted(self._slices):
+            for key in self._slices[name].instances.keys() & wanted:
+                found.setdefault(key, []).append(slice_place(*name))
+        return found
 
     def skips(self) -> list[Update]:
         """Everything that is wrong now."""

@@ -1,6 +1,6 @@
 """Kubernetes as a registry: the source, and the doors to the sink and to the locks."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from pilot_plus.model import Instance, Update
@@ -44,6 +44,10 @@ class Kubernetes:
     def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """Say the whole truth, then every change."""
         return self._source.watch(after)
+
+    async def locate(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The slices in which the endpoints stand."""
+        return self._source.places(keys)
 
     def preview(self, instance: Instance) -> Instance | Refused:
         """What will become of a write."""

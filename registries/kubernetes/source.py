@@ -6,7 +6,7 @@ from the same resourceVersion.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import cycle
 from typing import Final
 
@@ -36,6 +36,7 @@ class KubernetesSource:
         self._client = client
         self._page_size = settings.page_size
         self._streams = _streams(settings)
+        self._join = Join()
 
     async def check(self) -> None:
         """Ask for one object of every kind.
@@ -48,7 +49,7 @@ class KubernetesSource:
 
     async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
         """All services and endpoints, then every change."""
-        join = Join()
+        join = self._join = Join()
         versions = {stream: await self._load(join, stream) for stream in self._streams}
         instances: list[Instance] = []
         async for some in breathing(join.instances()):
@@ -71,6 +72,10 @@ class KubernetesSource:
                         for change in batch:
                             for update in apply(join, change):
                                 yield update
+
+    def places(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The slices in which endpoints stand."""
+        return self._join.places(keys)
 
     async def _load(self, join: Join, stream: Stream) -> str:
         """List a stream into the join."""
