@@ -84,11 +84,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     records: Map[Place, Service] = Map()
     changed: int = 0
     """The revision in which it last changed."""
+    latest: tuple[tuple[int, tuple[Place, ...]], ...] = ()
+    """The places that changed in the latest revisions, oldest first."""
+    untold: int = 0
+    """The last revision that changed it and is not among `latest`."""
 
     @property
     def service(self) -> str:
         """The whole name."""
         return f"{self.namespace}/{self.name}"
+
+    def since(self, number: int) -> frozenset[Place] | None:
+        """The places that changed after a revision; None: that is not known any more, compare all."""
+        if number < self.untold:
+            return None
+        return frozenset(place for revision, places in self.latest if revision > number for place in places)
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,5 +132,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return place[1] in self.sources[place[0]].held
 
 
+MOST_TOLD: Final = 64
+"""Places of a service that changed together, and revisions, beyond which they are not told one by one."""
 MAX_SKIPPED: Final = 1000
 """How many skipped records of one source are remembered by place; the others are counted."""

@@ -5,14 +5,14 @@ then the indexes. `steps` is the same as a generator that pauses now and then, s
 doesn't keep the event loop from everything else.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 from immutables import Map, MapMutation
 
 from pilot_plus.catalog.admission import Admission
-from pilot_plus.catalog.catalog import MAX_SKIPPED, Catalog, Entry, Held, Place, Source, Standing
+from pilot_plus.catalog.catalog import MAX_SKIPPED, MOST_TOLD, Catalog, Entry, Held, Place, Source, Standing
 from pilot_plus.catalog.guard import Limits, is_mass_removal, remembered, shifted
 from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Service, Skipped, Update
 
@@ -100,11 +100,14 @@ def forget(catalog: Catalog, name: str) -> Folded:
 def vouch(catalog: Catalog, name: str, unheard: frozenset[str]) -> Folded:
     """The source says for which records nobody has vouched since it was opened."""
     source = catalog.sources[name]
-    services = {source.instances[key].service for key in source.unheard ^ unheard if key in source.instances}
+    services: dict[str, list[Place]] = {}
+    for key in source.unheard ^ unheard:
+        if key in source.instances:
+            services.setdefault(source.instances[key].service, []).append((name, key))
     number = catalog.number + 1
     with catalog.entries.mutate() as entries:
-        for service in services:
-            entries[service] = msgspec.structs.replace(entries[service], changed=number)
+        for service, places in services.items():
+            entries[service] = _told(entries[service], entries[service], places, number)
         entries_now = entries.finish()
     source = msgspec.structs.replace(source, unheard=unheard)
     return Folded(_next(catalog, source, entries_now if services else None), frozenset(services))
@@ -289,11 +292,13 @@ def _indexed(catalog: Catalog, source: Source, changes: Mapping[str, Record | No
             return
         if old is not None and (new is None or new.service != old.service):
             part(entry_of(old.service)).pop(place, None)
+            entry_of(old.service).places.add(place)
         if new is None:
             index.pop(place[1], None)
             return
         index[place[1]] = new
         part(entry_of(new.service))[place] = new
+        entry_of(new.service).places.add(place)
 
     with source.instances.mutate() as instances, source.services.mutate() as services:
         for index, (key, record) in enumerate(changes.items()):
@@ -322,6 +327,8 @@ class _Touched:
     """A service's entry while a batch changes it."""
 
     def __init__(self, entry: Entry | None) -> None:
+        self._entry = entry
+        self.places: set[Place] = set()
         self.instances: MapMutation[Place, Instance] = (entry.instances if entry else Map()).mutate()
         self.records: MapMutation[Place, Service] = (entry.records if entry else Map()).mutate()
         self._before = self._after = entry.records if entry else Map()
@@ -334,7 +341,8 @@ class _Touched:
             entries.pop(service, None)
             return
         namespace, _, name = service.partition("/")
-        entries[service] = Entry(namespace=namespace, name=name, instances=instances, records=records, changed=number)
+        entry = Entry(namespace=namespace, name=name, instances=instances, records=records)
+        entries[service] = _told(self._entry, entry, self.places, number)
 
     def called(self, service: str, aliases: Map[str, tuple[str, ...]]) -> Map[str, tuple[str, ...]]:
         """The further names of all services, in step with what the records of this one say now."""
@@ -348,6 +356,18 @@ class _Touched:
             left = tuple(other for other in aliases.get(alias, ()) if other != service)
             aliases = aliases.set(alias, left) if left else aliases.delete(alias)
         return aliases
+
+
+def _told(before: Entry | None, entry: Entry, places: Collection[Place], number: int) -> Entry:
+    """The entry, with what has changed in it since the one before, as far as that is told."""
+    latest: tuple[tuple[int, tuple[Place, ...]], ...] = ()
+    untold = number
+    if before is not None and len(places) <= MOST_TOLD:
+        latest, untold = (*before.latest, (number, tuple(places))), before.untold
+        while sum(len(each) for _, each in latest) > MOST_TOLD:
+            (untold, _), *rest = latest
+            latest = tuple(rest)
+    return msgspec.structs.replace(entry, changed=number, latest=latest, untold=untold)
 
 
 def _instances_of(touched: _Touched) -> MapMutation[Place, Instance]:

@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """
 
 
-_Where: TypeAlias = tuple[str, str]
+Where: TypeAlias = tuple[str, str]
 """Cluster and address."""
 
 
@@ -83,24 +83,31 @@ def endpoints_of(catalog: Catalog, entry: Entry, home: Home) -> list[Endpoint]:
     if home.prefer:
         over = passed_over(catalog, home.cluster, home.prefer, entry, groups)
         groups = [places for places in groups if places[0] not in over]
-    found = [_endpoint_of(catalog, entry, home, places) for places in groups]
+    found = [endpoint_of(catalog, entry, home, places) for places in groups]
     found.sort(key=lambda endpoint: (endpoint.instance.id, endpoint.place))
     return found
 
 
 def grouped(entry: Entry) -> list[list[Place]]:
     """The records of a service, those of one endpoint together."""
-    at: dict[_Where, list[Place]] = {}
+    at: dict[Where, list[Place]] = {}
     for place, instance in entry.instances.items():
-        at.setdefault((instance.zone.partition("/")[0], instance.address), []).append(place)
-    return [group for places in at.values() for group in ([places] if len(places) == 1 else _apart(entry, places))]
+        at.setdefault(where_of(instance), []).append(place)
+    return [group for places in at.values() for group in apart(entry.instances, places)]
 
 
-def _apart(entry: Entry, places: Iterable[Place]) -> Iterable[list[Place]]:
+def where_of(instance: Instance) -> Where:
+    """What records have in common that may mean one endpoint."""
+    return instance.zone.partition("/")[0], instance.address
+
+
+def apart(instances: Mapping[Place, Instance], places: list[Place]) -> Iterable[list[Place]]:
     """Records of one address by their ports: one that names only some of another's ports is the same endpoint."""
+    if len(places) == 1:
+        return (places,)
     alike: dict[frozenset[int], list[Place]] = {}
     for place in places:
-        alike.setdefault(frozenset(port.number for port in entry.instances[place].ports), []).append(place)
+        alike.setdefault(frozenset(port.number for port in instances[place].ports), []).append(place)
     wide = sorted((numbers for numbers in alike if len(numbers) > 1), key=lambda each: (-len(each), sorted(each)))
     having: dict[int, list[frozenset[int]]] = {}
     for numbers in (*wide, *(numbers for numbers in alike if len(numbers) == 1)):
@@ -113,7 +120,8 @@ def _apart(entry: Entry, places: Iterable[Place]) -> Iterable[list[Place]]:
     return alike.values()
 
 
-def _endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]) -> Endpoint:
+def endpoint_of(catalog: Catalog, entry: Entry, home: Home, places: list[Place]) -> Endpoint:
+    """The endpoint that these records mean; sorts them by falling trust."""
     if len(places) > 1:
         places.sort(key=lambda place: _distrust(catalog, home, place, entry.instances[place]))
     first = places[0]

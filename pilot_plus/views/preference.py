@@ -34,12 +34,20 @@ def passed_over(
         return frozenset()
     best, ranked = len(prefer), []
     for group in groups:
-        ranks = {place: _rank(cluster, prefer, place, entry.instances[place]) for place in group}
-        rank = min(ranks.values())
+        rank, is_healthy = standing_of(catalog, cluster, prefer, entry, group)
         ranked.append((rank, group))
-        if rank < best and any(ranks[place] == rank and _is_healthy(catalog, entry, place) for place in group):
-            best = rank
+        if is_healthy:
+            best = min(best, rank)
     return frozenset(place for rank, group in ranked if rank > best for place in group)
+
+
+def standing_of(
+    catalog: Catalog, cluster: str, prefer: Sequence[str], entry: Entry, group: Sequence[Place]
+) -> tuple[int, bool]:
+    """Where an endpoint stands in the order, and whether that makes all behind it be passed over."""
+    ranks = {place: _rank(cluster, prefer, place, entry.instances[place]) for place in group}
+    rank = min(ranks.values())
+    return rank, any(ranks[place] == rank and _is_healthy(catalog, entry, place) for place in group)
 
 
 def _rank(cluster: str, prefer: Sequence[str], place: Place, instance: Instance) -> int:

@@ -20,7 +20,7 @@ from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors, own_secret, trust_secret
-from pilot_plus.views.xds.vista import World
+from pilot_plus.views.xds.world import World
 from pilot_plus.wire.discovery import MESH, PLAIN, Carried
 
 
@@ -44,7 +44,7 @@ class EdgeShelf:
         zone = self.profile.viewer.zone
         self._world = world
         self._inbound = Inbound(world, zone)
-        self._chains = {gate.vista.service: gate.chains() for gate in self._inbound.gates()}
+        self._chains = {gate.face.service: gate.chains() for gate in self._inbound.gates()}
         """The chains of the mesh listener, by service and name."""
         with_ports = [service for one, service in world.edges.carrying.plain_ports if one == zone]
         self._plain = {service: doors for service in with_ports if (doors := self._doors(service))}
@@ -71,8 +71,8 @@ class EdgeShelf:
         if not is_own:
             return self._outlook.get(type_, name)
         kept = self._kept.get((type_, name))
-        if kept is None and (body := self._body(type_, name)) is not None:
-            kept = self._kept[type_, name] = resource(name, body)
+        if kept is None and (made := self._made(type_, name)) is not None:
+            kept = self._kept[type_, name] = made
         return kept
 
     def since(self, mark: int) -> Changes | None:
@@ -104,7 +104,7 @@ class EdgeShelf:
     def believe(self, anchors: Anchors, moment: int) -> None:
         """These are to be believed now."""
         self._anchors = anchors
-        lists = {ALLOW + gate.vista.host for gate in self._inbound.gates()}
+        lists = {ALLOW + gate.face.host for gate in self._inbound.gates()}
         self._note({Type.SECRET: {TRUST, *lists}}, moment)
 
     def _note(self, found: dict[Type, set[str]], moment: int) -> None:
@@ -121,16 +121,16 @@ class EdgeShelf:
 
     # -------------------------------------------------------------------------------------------- our own
 
-    def _body(self, type_: Type, name: str) -> bytes | None:
-        match type_:
-            case Type.LISTENER:
-                return self._listener(name)
-            case Type.SECRET:
-                return self._secret(name)
+    def _made(self, type_: Type, name: str) -> Resource | None:
+        if type_ in (Type.LISTENER, Type.SECRET):
+            body = self._listener(name) if type_ is Type.LISTENER else self._secret(name)
+            return resource(name, body) if body is not None else None
         gate = self._inbound.gate(name)
         if gate is None or name not in gate.facets:
             return None
-        return gate.cluster(self._world, name) if type_ is Type.CLUSTER else gate.assignment(name)
+        if type_ is Type.CLUSTER:
+            return resource(name, gate.cluster(self._world, name))
+        return resource(name, *gate.assignment(name))
 
     def _listener(self, name: str) -> bytes | None:
         if name == HTTP:
@@ -156,15 +156,15 @@ class EdgeShelf:
     def _doors(self, service: str) -> Mapping[str, bytes]:
         """The plain listeners of a service, by their names."""
         ports = self._world.edges.plain_ports(self.profile.viewer.zone, service)
-        vista = self._outlook.vista(service) if ports else None
-        if vista is None:
+        face = self._outlook.face(service) if ports else None
+        if face is None:
             return {}
         found = {}
-        for cluster, facet in vista.facets.items():
+        for cluster, facet in face.facets.items():
             if number := ports.get(facet.port):
                 name = str(Carried(PLAIN, service, facet.port))
                 address = self.profile.address
-                found[name] = plain_listener(name, address, number, vista.host, cluster, facet.family)
+                found[name] = plain_listener(name, address, number, face.host, cluster, facet.family)
         return found
 
 

@@ -32,7 +32,12 @@ def varint(number: int) -> bytes:
 
 def field(number: int, payload: bytes) -> bytes:
     """A field that holds a text, bytes or a nested message."""
-    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
+    return field_head(number, len(payload)) + payload
+
+
+def field_head(number: int, length: int) -> bytes:
+    """What stands before the bytes of such a field."""
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(length)
 
 
 def text_field(number: int, text: str) -> bytes:

@@ -8,7 +8,6 @@
 An endpoint's bytes are the same for Envoy and for gRPC, which knows nothing of transport socket matches.
 """
 
-from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
@@ -18,7 +17,7 @@ import msgspec
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
-from pilot_plus.model import Health, Locality
+from pilot_plus.model import NOWHERE, Health, Locality
 from pilot_plus.views.xds.encoding import boxed, encoded, field, number_field, text_field
 
 MATCHED: Final = "envoy.transport_socket_match"
@@ -71,6 +70,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     sni: str = ""
 
     @property
+    def at(self) -> tuple[str, int]:
+        """Address and port number."""
+        return self.address, self.number
+
+    @property
     def is_useful(self) -> bool:
         """Whether it may get new work."""
         return self.weight > 0 and self.health in (Health.PASSING, Health.WARNING)
@@ -106,13 +110,13 @@ def endpoint(target: Target, shift: int = 0) -> bytes:
     return field(1, inner) + number_field(2, _HEALTH[health]) + metadata + weight
 
 
-def group(locality: Locality, priority: int, weight: int, endpoints: bytes) -> bytes:
-    """A `LocalityLbEndpoints`; `endpoints` are `listed`, `weight` is what those that can be used have together.
+def group_head(locality: Locality, priority: int, weight: int) -> bytes:
+    """A `LocalityLbEndpoints` but for its endpoints; `weight` is what those that can be used have together.
 
     gRPC refuses a group without a locality, and leaves one without a weight out.
     """
     head = field(1, _locality(locality)) + field(3, boxed(min(MOST, max(1, weight))))
-    return head + (number_field(5, priority) if priority else b"") + endpoints
+    return head + (number_field(5, priority) if priority else b"")
 
 
 def listed(endpoint: bytes) -> bytes:
@@ -120,12 +124,13 @@ def listed(endpoint: bytes) -> bytes:
     return field(2, endpoint)
 
 
-def assignment(name: str, groups: Iterable[bytes]) -> bytes:
-    """A `ClusterLoadAssignment`."""
-    return text_field(1, name) + b"".join(field(2, one) for one in groups) + _POLICY
+def lone_assignment(name: str, target: Target) -> bytes:
+    """A `ClusterLoadAssignment` of one endpoint."""
+    group = group_head(NOWHERE, 0, target.weight) + listed(endpoint(target))
+    return text_field(1, name) + field(2, group) + ASSIGNMENT_POLICY
 
 
-_POLICY: Final = encoded(ClusterLoadAssignment, {"policy": {"overprovisioning_factor": 100_000}})
+ASSIGNMENT_POLICY: Final = encoded(ClusterLoadAssignment, {"policy": {"overprovisioning_factor": 100_000}})
 """A priority is used as long as any of it is healthy: the next one is another network, or what may not be true."""
 
 

@@ -19,12 +19,13 @@ from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
 from pilot_plus.views.xds.cluster import Family, grpc_aggregate, grpc_dns_cluster, grpc_eds_cluster, grpc_socket
-from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target
+from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target, lone_assignment
+from pilot_plus.views.xds.face import Face, Facet
 from pilot_plus.views.xds.listener import api_listener
-from pilot_plus.views.xds.resource import Type
+from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
 from pilot_plus.views.xds.tls import Domains
-from pilot_plus.views.xds.vista import Facet, Vista
+from pilot_plus.views.xds.vista import Vista
 
 _PREFERRED: Final = (Family.HTTP2, Family.HTTP, Family.HTTP1, Family.TCP)
 _Ways: TypeAlias = Mapping[str, Security | Target | tuple[str, ...]]
@@ -34,27 +35,29 @@ _Ways: TypeAlias = Mapping[str, Security | Target | tuple[str, ...]]
 class Grpc:
     """How vistas become resources for gRPC (`outlook.Dialect`)."""
 
-    def body(self, vista: Vista, domains: Domains, type_: Type, name: str) -> bytes | None:
+    def make(self, vista: Vista, domains: Domains, type_: Type, name: str) -> Resource | None:
         """A listener, a cluster or the endpoints of one."""
+        face = vista.face
         if type_ is Type.LISTENER:
-            cluster = _listeners(vista).get(name)
-            return api_listener(name, cluster) if cluster else None
+            cluster = _listeners(face).get(name)
+            return resource(name, api_listener(name, cluster)) if cluster else None
         whole = name.partition("/")[0]
-        facet = vista.facets.get(whole)
+        facet = face.facets.get(whole)
         way = _ways(whole, facet).get(name) if facet else None
         match way:
             case Security() if type_ is Type.CLUSTER:
-                return grpc_eds_cluster(name, domains, way, _prover(vista, way), whole)
+                return resource(name, grpc_eds_cluster(name, domains, way, _prover(face, way), whole))
             case Security() if type_ is Type.ENDPOINTS:
-                return vista.assignment(whole, name, lambda target: not target.is_named and target.security == way)
+                chosen = vista.assignment(whole, name, lambda kin: not kin.is_named and kin.security == way)
+                return resource(name, *chosen)
             case Target() if type_ is Type.CLUSTER:
-                socket = grpc_socket(domains, way.security, _prover(vista, way.security), whole)
-                return grpc_dns_cluster(name, vista.assignment(whole, name, lambda target: target == way), socket)
+                socket = grpc_socket(domains, way.security, _prover(face, way.security), whole)
+                return resource(name, grpc_dns_cluster(name, lone_assignment(name, way), socket))
             case tuple() if type_ is Type.CLUSTER:
-                return grpc_aggregate(name, way)
+                return resource(name, grpc_aggregate(name, way))
         return None
 
-    def whole(self, vistas: Iterable[Vista], type_: Type, name: str) -> bytes | None:
+    def whole(self, faces: Iterable[Face], type_: Type, name: str) -> Resource | None:
         """Nothing is made from all services."""
         return None
 
@@ -62,31 +65,33 @@ class Grpc:
         """Nothing."""
         return frozenset()
 
-    def changes(self, before: Vista | None, after: Vista | None) -> Changes:
+    def changes(self, before: Face, after: Face, moved: AbstractSet[str]) -> Changes:
         """What is not as it was, or may not be, when a service changes."""
-        old, new = _all_ways(before), _all_ways(after)
-        old_ones, new_ones = _listeners(before) if before else {}, _listeners(after) if after else {}
+        new = _all_ways(after)
+        holders = {name for name, way in new.items() if isinstance(way, Security) and name.partition("/")[0] in moved}
+        if before is after:
+            return {Type.ENDPOINTS: holders}
+        old = _all_ways(before)
+        old_ones, new_ones = _listeners(before), _listeners(after)
         return {
-            Type.CLUSTER: {name for name in (*old, *new) if old.get(name) != new.get(name)},
-            Type.ENDPOINTS: {name for ways in (old, new) for name, way in ways.items() if isinstance(way, Security)},
-            Type.LISTENER: {name for name in (*old_ones, *new_ones) if old_ones.get(name) != new_ones.get(name)},
+            Type.CLUSTER: {name for name in {*old, *new} if old.get(name) != new.get(name)},
+            Type.ENDPOINTS: holders | (old.keys() ^ new.keys()),
+            Type.LISTENER: {name for name in {*old_ones, *new_ones} if old_ones.get(name) != new_ones.get(name)},
         }
 
 
-def _listeners(vista: Vista) -> dict[str, str]:
+def _listeners(face: Face) -> dict[str, str]:
     """Listeners by name, and the cluster that each leads to."""
     found: dict[str, str] = {}
-    ordered = sorted(vista.facets.items(), key=lambda item: (_PREFERRED.index(item[1].family), item[1].port))
+    ordered = sorted(face.facets.items(), key=lambda item: (_PREFERRED.index(item[1].family), item[1].port))
     for cluster, facet in ordered:
-        for name in (vista.host, *(f"{vista.host}:{number}" for number in facet.numbers)):
+        for name in (face.host, *(f"{face.host}:{number}" for number in facet.numbers)):
             found.setdefault(name, cluster)
     return found
 
 
-def _all_ways(vista: Vista | None) -> _Ways:
-    if vista is None:
-        return {}
-    return {name: way for whole, facet in vista.facets.items() for name, way in _ways(whole, facet).items()}
+def _all_ways(face: Face) -> _Ways:
+    return {name: way for whole, facet in face.facets.items() for name, way in _ways(whole, facet).items()}
 
 
 def _ways(whole: str, facet: Facet) -> _Ways:
@@ -98,5 +103,5 @@ def _ways(whole: str, facet: Facet) -> _Ways:
     return {whole: tuple(parts), **parts}
 
 
-def _prover(vista: Vista, security: Security) -> str:
-    return vista.service if security.proof is Proof.SERVICE else ""
+def _prover(face: Face, security: Security) -> str:
+    return face.service if security.proof is Proof.SERVICE else ""

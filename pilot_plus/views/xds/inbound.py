@@ -8,17 +8,18 @@ legacy/orders in east/legacy, exported to east/mesh
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from immutables import Map
 
 from pilot_plus.catalog import Entry
 from pilot_plus.model import Speaks, Viewer
 from pilot_plus.views.xds.callers import Caller, callers_of, of_zone
 from pilot_plus.views.xds.cluster import Family, dns_cluster, eds_cluster, socket_match
 from pilot_plus.views.xds.endpoint import Proof
+from pilot_plus.views.xds.face import Face, Facet
 from pilot_plus.views.xds.gateway import ALLOW, mesh_chain
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.supply import Changes
-from pilot_plus.views.xds.vista import Facet, Vista, World, vista_of
+from pilot_plus.views.xds.vista import Vista
+from pilot_plus.views.xds.world import World
 from pilot_plus.wire.discovery import MESH, Carried
 
 LOCAL = "local/"
@@ -28,30 +29,31 @@ LOCAL = "local/"
 class Gate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One service as the edges of its zone let callers in."""
 
+    face: Face
     vista: Vista
     callers: tuple[Caller, ...]
 
     @property
     def facets(self) -> Mapping[str, Facet]:
         """By the names of inbound clusters."""
-        return {LOCAL + name: facet for name, facet in self.vista.facets.items()}
+        return {LOCAL + name: facet for name, facet in self.face.facets.items()}
 
     def chains(self) -> Mapping[str, bytes]:
         """The filter chains, by their names."""
         made = {}
         by_authority = self._answers_to_host()
-        for sni, facet in self.vista.facets.items():
-            name = str(Carried(MESH, self.vista.service, facet.port))
-            servers = (sni, self.vista.host) if sni == by_authority else (sni,)
-            made[name] = mesh_chain(name, servers, self.vista.host, LOCAL + sni, facet.family)
+        for sni, facet in self.face.facets.items():
+            name = str(Carried(MESH, self.face.service, facet.port))
+            servers = (sni, self.face.host) if sni == by_authority else (sni,)
+            made[name] = mesh_chain(name, servers, self.face.host, LOCAL + sni, facet.family)
         return made
 
     def _answers_to_host(self) -> str:
         """The port that a gRPC client means, which says only the host."""
-        return next((name for name, facet in self.vista.facets.items() if facet.family is Family.HTTP2), "")
+        return next((name for name, facet in self.face.facets.items() if facet.family is Family.HTTP2), "")
 
-    def assignment(self, cluster: str) -> bytes:
-        """The endpoints of an inbound cluster."""
+    def assignment(self, cluster: str) -> tuple[bytes, str]:
+        """The endpoints of an inbound cluster, and their version."""
         return self.vista.assignment(cluster.removeprefix(LOCAL), cluster)
 
     def cluster(self, world: World, cluster: str) -> bytes:
@@ -59,12 +61,12 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         facet = self.facets[cluster]
         securities = {*facet.securities, *(target.security for target in facet.named)}
         sockets = b"".join(
-            socket_match(world.domains, security, self.vista.service)
+            socket_match(world.domains, security, self.face.service)
             for security in sorted(securities, key=lambda security: security.order)
             if security.proof is Proof.SERVICE
         )
         if facet.named:
-            return dns_cluster(cluster, facet.family, self.assignment(cluster), sockets)
+            return dns_cluster(cluster, facet.family, self.assignment(cluster)[0], sockets)
         return eds_cluster(cluster, facet.family, sockets)
 
 
@@ -106,7 +108,7 @@ class Inbound:
             entry = world.catalog.entries.get(service)
             after = self._open(entry) if entry else None
             if before and not after:
-                self._services.pop(before.vista.host, None)
+                self._services.pop(before.face.host, None)
             for type_, names in _changes(before, after).items():
                 found.setdefault(type_, set()).update(names)
         return found
@@ -117,11 +119,12 @@ class Inbound:
         callers = callers_of(self._world.topology, self._world.domains, zone, entry) if local else ()
         if not callers:
             return None
-        vista = vista_of(self._world, self._viewer, msgspec.structs.replace(entry, instances=Map(local)))
-        if vista is None:
+        vista = Vista(self._world, self._viewer, entry.service, lambda place, _: place in local)
+        vista.update(self._world)
+        if not vista.face.facets:
             return None
-        gate = self._gates[entry.service] = Gate(vista=vista, callers=callers)
-        self._services[vista.host] = entry.service
+        gate = self._gates[entry.service] = Gate(face=vista.face, vista=vista, callers=callers)
+        self._services[vista.face.host] = entry.service
         return gate
 
 
@@ -132,5 +135,5 @@ def _changes(before: Gate | None, after: Gate | None) -> Changes:
         Type.ENDPOINTS: {*old, *new},
     }
     if (before.callers if before else ()) != (after.callers if after else ()):
-        found[Type.SECRET] = {ALLOW + gate.vista.host for gate in (before, after) if gate}
+        found[Type.SECRET] = {ALLOW + gate.face.host for gate in (before, after) if gate}
     return found

@@ -3,10 +3,10 @@
 Nothing is made before somebody asks for it. What was made stays until the service that it is made from is touched:
 
     get(ENDPOINTS, "http.orders.legacy.mesh")    host orders.legacy.mesh ─▶ legacy/orders ─▶ vista ─▶ bytes, kept
-    advance(world, {"legacy/orders"}, 17)        the vista is made anew; its endpoints are forgotten, and noted as
+    advance(world, {"legacy/orders"}, …, 17)     the vista is brought up; its endpoints are forgotten, and noted as
                                                  changed at 17; everything else is as it was
 
-So a change costs what the touched services hold and what was asked for of them, whatever else there is.
+So a change costs what has changed of the touched services and what was asked for of them, whatever else there is.
 """
 
 from collections.abc import Iterable
@@ -14,34 +14,37 @@ from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 from pilot_plus.model import Viewer
+from pilot_plus.views.xds.face import Face
 from pilot_plus.views.xds.hosts import Hosts
 from pilot_plus.views.xds.news import News
-from pilot_plus.views.xds.resource import Resource, Type, resource
+from pilot_plus.views.xds.resource import Resource, Type
+from pilot_plus.views.xds.shaken import Shaken
 from pilot_plus.views.xds.supply import Changes
 from pilot_plus.views.xds.tls import Domains
-from pilot_plus.views.xds.vista import Vista, World, vista_of
+from pilot_plus.views.xds.vista import Vista
+from pilot_plus.views.xds.world import World
 
 MOST_MISSED: Final = 100_000
 """Hosts without a service that are remembered; beyond it every new service is looked at."""
 
 
 class Dialect(Protocol):
-    """How vistas become resources: the modules `envoy` and `grpc`."""
+    """How vistas become resources: `Envoy` and `Grpc`."""
 
-    def body(self, vista: Vista, domains: Domains, type_: Type, name: str) -> bytes | None:
+    def make(self, vista: Vista, domains: Domains, type_: Type, name: str) -> Resource | None:
         """One resource that is made from one service."""
         ...
 
-    def whole(self, vistas: Iterable[Vista], type_: Type, name: str) -> bytes | None:
+    def whole(self, faces: Iterable[Face], type_: Type, name: str) -> Resource | None:
         """One resource that is made from all services."""
-        ...
-
-    def changes(self, before: Vista | None, after: Vista | None) -> Changes:
-        """What is not as it was, or may not be, when a service changes."""
         ...
 
     def wholes(self) -> AbstractSet[tuple[Type, str]]:
         """The resources that are made from all services."""
+        ...
+
+    def changes(self, before: Face, after: Face, moved: AbstractSet[str]) -> Changes:
+        """What is not as it was, or may not be, when a service changes; `moved` are clusters with other endpoints."""
         ...
 
 
@@ -55,7 +58,7 @@ class Outlook:
         self._dialect = dialect
         self._world = world
         self._hosts = hosts
-        self._vistas: dict[str, Vista | None] = {}
+        self._vistas: dict[str, Vista] = {}
         self._clusters: set[str] | None = None
         self._missed: set[str] | None = set()
         self._kept: dict[tuple[Type, str], Resource] = {}
@@ -69,41 +72,44 @@ class Outlook:
         """One resource; None if there is none of that name for this viewer."""
         kept = self._kept.get((type_, name))
         if kept is None:
-            body = self._body(type_, name)
-            if body is not None:
-                kept = self._kept[type_, name] = resource(name, body)
+            kept = self._made(type_, name)
+            if kept is not None:
+                self._kept[type_, name] = kept
         return kept
 
     def clusters(self) -> AbstractSet[str]:
         """The names of all clusters that stand for a port of a service."""
         if self._clusters is None:
             for service in self._world.catalog.entries:
-                self.vista(service)
-            self._clusters = {name for vista in self._vistas.values() if vista for name in vista.facets}
+                self._vista(service)
+            self._clusters = {name for vista in self._vistas.values() for name in vista.face.facets}
         return self._clusters
 
-    def vista(self, service: str) -> Vista | None:
-        """What the viewer sees of a service; None if nothing."""
-        if service not in self._vistas:
-            entry = self._world.catalog.entries.get(service)
-            if entry is None:
-                self._miss(self._hosts.host(service))
-                return None
-            self._vistas[service] = vista_of(self._world, self.viewer, entry)
-        return self._vistas[service]
+    def face(self, service: str) -> Face | None:
+        """What the viewer knows of a service; None if nothing."""
+        if service not in self._vistas and service not in self._world.catalog.entries:
+            self._miss(self._hosts.host(service))
+            return None
+        face = self._vista(service).face
+        return face if face.facets else None
 
-    def _body(self, type_: Type, name: str) -> bytes | None:
+    def _made(self, type_: Type, name: str) -> Resource | None:
         if (type_, name) in self._dialect.wholes():
             self.clusters()
-            seen = sorted((vista for vista in self._vistas.values() if vista), key=lambda vista: vista.host)
-            return self._dialect.whole(seen, type_, name)
+            faces = sorted((vista.face for vista in self._vistas.values()), key=lambda face: face.host)
+            return self._dialect.whole((face for face in faces if face.facets), type_, name)
         host = _host_in(type_, name)
         service = self._hosts.service(host)
         if service is None:
             self._miss(host)
             return None
-        vista = self.vista(service)
-        return self._dialect.body(vista, self._world.domains, type_, name) if vista else None
+        return self._dialect.make(self._vista(service), self._world.domains, type_, name)
+
+    def _vista(self, service: str) -> Vista:
+        if service not in self._vistas:
+            self._vistas[service] = vista = Vista(self._world, self.viewer, service)
+            vista.update(self._world)
+        return self._vistas[service]
 
     def _miss(self, host: str) -> None:
         if self._missed is not None:
@@ -113,31 +119,52 @@ class Outlook:
 
     # -------------------------------------------------------------------------------------------- changing
 
-    def advance(self, world: World, touched: Iterable[str], moment: int) -> None:
+    def advance(self, world: World, touched: Iterable[str], shaken: Shaken, moment: int) -> None:
         """Show the next state, in which these services may not be as they were."""
         self._world = world
         found: dict[Type, set[str]] = {}
-        for service in touched:
-            if not self._is_of_interest(service):
-                continue
-            before, after = self._vistas.pop(service, None), self.vista(service)
-            for type_, names in self._dialect.changes(before, after).items():
-                if names:
-                    found.setdefault(type_, set()).update(names)
-            if self._clusters is not None:
-                self._clusters.difference_update(before.facets if before else ())
-                self._clusters.update(after.facets if after else ())
-        for type_, names in found.items():
-            for name in names:
-                self._kept.pop((type_, name), None)
-        if found:
-            self.news.note(moment, found)
+        for service in {*touched, *shaken.touched}:
+            if self._is_of_interest(service):
+                vista = self._vistas.get(service) or self._vistas.setdefault(
+                    service, Vista(world, self.viewer, service)
+                )
+                before = vista.face
+                doubted, is_shaken = shaken.doubted.get(service, ()), service in shaken.services
+                moved = vista.update(world, doubted, is_shaken=is_shaken)
+                self._note(before, vista.face, moved, found)
+        self._publish(found, moment)
+
+    def look_past(self, world: World, zones: AbstractSet[str], services: AbstractSet[str], moment: int) -> None:
+        """Show a state in which the edges of these zones are others, or what edges carry of these services."""
+        self._world = world
+        found: dict[Type, set[str]] = {}
+        for service, vista in self._vistas.items():
+            if service in services or vista.leans_on(zones):
+                self._vistas[service] = fresh = Vista(world, self.viewer, service)
+                fresh.update(world)
+                self._note(vista.face, fresh.face, {*vista.face.facets, *fresh.face.facets}, found)
+        self._publish(found, moment)
 
     def reset(self, world: World, moment: int) -> None:
         """Show a state in which everything may be otherwise."""
         self._world = world
         self._vistas, self._clusters, self._kept = {}, None, {}
         self.news.forget(moment)
+
+    def _note(self, before: Face, after: Face, moved: AbstractSet[str], found: dict[Type, set[str]]) -> None:
+        for type_, names in self._dialect.changes(before, after, moved).items():
+            if names:
+                found.setdefault(type_, set()).update(names)
+        if self._clusters is not None and before is not after:
+            self._clusters.difference_update(before.facets)
+            self._clusters.update(after.facets)
+
+    def _publish(self, found: dict[Type, set[str]], moment: int) -> None:
+        for type_, names in found.items():
+            for name in names:
+                self._kept.pop((type_, name), None)
+        if found:
+            self.news.note(moment, found)
 
     def _is_of_interest(self, service: str) -> bool:
         """Whether somebody has asked for it, or for all."""

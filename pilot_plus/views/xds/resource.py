@@ -19,6 +19,6 @@ class Resource(msgspec.Struct, frozen=True):
     """The serialised message, as in the `value` of an `Any`."""
 
 
-def resource(name: str, body: bytes) -> Resource:
-    """A resource, with the version that its content has."""
-    return Resource(name, blake2b(body, digest_size=12).hexdigest(), body)
+def resource(name: str, body: bytes, version: str = "") -> Resource:
+    """A resource, with the version that its content has, unless a hash of it is known already."""
+    return Resource(name, version or blake2b(body, digest_size=12).hexdigest(), body)

@@ -11,7 +11,7 @@ from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors, own_secret, trust_secret
-from pilot_plus.views.xds.vista import World
+from pilot_plus.views.xds.world import World
 
 
 class Shelf:
@@ -63,18 +63,22 @@ class Shelf:
 
     def advance(self, _: World, touched: AbstractSet[str], moment: int) -> None:
         """The outlook shows the next state, in which these services may not be as they were."""
-        if self._listeners is None or not self._doors or not any(_service(door) in touched for door in self._doors):
+        if self._doors and any(_service(door) in touched for door in self._doors):
+            self._open_doors(moment)
+
+    def reset(self, _: World, moment: int) -> None:
+        """The outlook shows a state in which everything may be otherwise."""
+        self._open_doors(moment)
+
+    def _open_doors(self, moment: int) -> None:
+        """Make the listeners anew, if anybody has asked for them."""
+        if self._listeners is None:
             return
         before, self._listeners = self._listeners, None
         after = self._all_listeners()
         changed = {name for name in (*before, *after) if before.get(name) != after.get(name)}
         if changed:
             self._news.note(moment, {Type.LISTENER: changed})
-
-    def reset(self, _: World, moment: int) -> None:
-        """The outlook shows a state in which everything may be otherwise."""
-        self._listeners = None
-        self._news.forget(moment)
 
     def believe(self, anchors: Anchors, moment: int) -> None:
         """These are to be believed now."""
@@ -100,8 +104,8 @@ class Shelf:
 
     def _door(self, door: str, address: str) -> Resource | None:
         """The listener of a TCP service, while that can be seen."""
-        vista = self._outlook.vista(_service(door))
-        cluster = tcp_cluster(vista, door.partition("#")[2], Address(address).port) if vista else None
+        face = self._outlook.face(_service(door))
+        cluster = tcp_cluster(face, door.partition("#")[2], Address(address).port) if face else None
         return resource(TCP + door, tcp_listener(TCP + door, address, cluster)) if cluster else None
 
 

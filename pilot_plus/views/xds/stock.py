@@ -9,12 +9,11 @@ Whoever drives it says what is new, in one thread, and in between everybody asks
     stock.believe(anchors)              roots or revocations are not as they were
 """
 
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from pilot_plus.catalog import Catalog, Source
+from pilot_plus.catalog import Catalog
 from pilot_plus.model import Viewer
 from pilot_plus.views.edges import EDGES, Carrying, Edges, edges_of
 from pilot_plus.views.topology import Topology
@@ -24,9 +23,10 @@ from pilot_plus.views.xds.grpc import Grpc
 from pilot_plus.views.xds.hosts import Hosts
 from pilot_plus.views.xds.outlook import Outlook
 from pilot_plus.views.xds.profile import Kind, Profile
+from pilot_plus.views.xds.shaken import shaken_between
 from pilot_plus.views.xds.shelf import Shelf
 from pilot_plus.views.xds.tls import Anchors, Domains
-from pilot_plus.views.xds.vista import World
+from pilot_plus.views.xds.world import World
 
 
 class Stock:
@@ -83,19 +83,28 @@ class Stock:
         """Show the next catalog, in which the services touched are not as they were."""
         before, self._world = self._world, msgspec.structs.replace(self._world, catalog=catalog)
         self._hosts.advance(catalog, touched)
-        if EDGES in touched:
+        shaken = shaken_between(before.catalog, catalog)
+        self._moment += 1
+        for outlook in self._outlooks.values():
+            outlook.advance(self._world, touched, shaken, self._moment)
+        if EDGES in touched or EDGES in shaken.touched:
             self._meet(edges_of(catalog, before.topology.home, before.edges.carrying))
             return
-        self._look_again({*touched, *_shaken(before.catalog, catalog)})
+        for shelf in self._shelves.values():
+            shelf.advance(self._world, touched | shaken.touched, self._moment)
 
     def carry(self, carrying: Carrying, services: AbstractSet[str] | None = None) -> None:
         """Edges carry this now. What they carry of these services (None: of any) is not as it was."""
         edges = msgspec.structs.replace(self._world.edges, carrying=carrying)
         if services is None:
-            self._meet(edges)
+            self._meet(edges, _moved_services(self._world.edges.carrying, carrying))
             return
         self._world = msgspec.structs.replace(self._world, edges=edges)
-        self._look_again(services)
+        self._moment += 1
+        for outlook in self._outlooks.values():
+            outlook.look_past(self._world, frozenset(), services, self._moment)
+        for shelf in self._shelves.values():
+            shelf.advance(self._world, services, self._moment)
 
     def believe(self, anchors: Anchors) -> None:
         """The clients of our cluster believe these now."""
@@ -105,40 +114,38 @@ class Stock:
             shelf.believe(anchors, self._moment)
 
     def survey(self, topology: Topology) -> None:
-        """Zones and borders are these now."""
-        self._world = msgspec.structs.replace(self._world, topology=topology)
-        self._meet(edges_of(self._world.catalog, topology.home, self._world.edges.carrying))
-
-    def _meet(self, edges: Edges) -> None:
-        """Edges are not as they were: everything may be seen otherwise."""
-        self._world = msgspec.structs.replace(self._world, edges=edges)
+        """Zones and borders are these now: everything may be seen otherwise."""
+        edges = edges_of(self._world.catalog, topology.home, self._world.edges.carrying)
+        self._world = msgspec.structs.replace(self._world, topology=topology, edges=edges)
         self._moment += 1
         for outlook in self._outlooks.values():
             outlook.reset(self._world, self._moment)
         for shelf in self._shelves.values():
             shelf.reset(self._world, self._moment)
 
-    def _look_again(self, services: AbstractSet[str]) -> None:
+    def _meet(self, edges: Edges, services: AbstractSet[str] = frozenset()) -> None:
+        """Edges are not as they were, or what they carry of these services."""
+        zones = _moved_zones(self._world.edges, edges)
+        self._world = msgspec.structs.replace(self._world, edges=edges)
         self._moment += 1
         for outlook in self._outlooks.values():
-            outlook.advance(self._world, services, self._moment)
+            outlook.look_past(self._world, zones, services, self._moment)
         for shelf in self._shelves.values():
-            shelf.advance(self._world, services, self._moment)
+            shelf.reset(self._world, self._moment)
 
 
-def _shaken(before: Catalog, after: Catalog) -> Iterator[str]:
-    """The services of which something has become stale, fresh, held or free, though no record of them has changed."""
-    for name, source in after.sources.items():
-        old = before.sources.get(name)
-        if old is source or old is None:
-            continue
-        keys = set(source.instances) if old.is_stale != source.is_stale else _doubted_otherwise(old, source)
-        for key in keys:
-            for instance in (old.instances.get(key), source.instances.get(key)):
-                if instance is not None:
-                    yield instance.service
+def _moved_zones(before: Edges, after: Edges) -> AbstractSet[str]:
+    """The zones that other edges stand for."""
+    pairs = ((before.of_zone, after.of_zone), (before.holding_tunnel, after.holding_tunnel))
+    return {zone for old, new in pairs for zone in {*old, *new} if old.get(zone) != new.get(zone)}
 
 
-def _doubted_otherwise(old: Source, new: Source) -> AbstractSet[str]:
-    keys = old.unheard ^ new.unheard if old.unheard is not new.unheard else frozenset()
-    return keys if old.held is new.held else keys | (frozenset(old.held) ^ frozenset(new.held))
+def _moved_services(before: Carrying, after: Carrying) -> AbstractSet[str]:
+    """The services that not the same edges carry at their mesh ports."""
+    nothing: AbstractSet[str] = frozenset()
+    found: set[str] = set()
+    for edge in {*before.mesh, *after.mesh}:
+        old, new = before.mesh.get(edge, nothing), after.mesh.get(edge, nothing)
+        if old is not new:
+            found |= old ^ new
+    return found

@@ -1,190 +1,258 @@
-"""A vista: one service as one viewer sees it, with what the resources of xDS are made from.
+"""A vista: one service as one viewer sees it, kept up as the service changes.
 
-vista of legacy/orders, from east/mesh
-  facet http.orders.legacy.mesh     port http, HTTP/1.1, numbers 8080
-    priority 0   10.3.0.1:8080 plain          priority 1   192.0.2.7:15443 as an edge of east/legacy
+It says what `horizon.see` says, for what a change costs instead of what the service holds:
+
+    record (zk, a) changes ─▶ the endpoint that it means ─▶ its own address: an entrant on the roll of each port
+                                                         └▶ behind edges: one of a crowd ─▶ the edges are entrants
+
+`face` is what clusters, routes and listeners are made from: a new value only when it changes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
 
-from pilot_plus.catalog import Catalog, Entry
-from pilot_plus.model import Instance, Locality, Port, Viewer
-from pilot_plus.views.edges import Edges
-from pilot_plus.views.horizon import Seen, look
+from pilot_plus.catalog import Entry, Place
+from pilot_plus.model import Instance, Port, Viewer, split_service
+from pilot_plus.views.endpoints import Endpoint, Where, apart, endpoint_of, where_of
+from pilot_plus.views.horizon import Seen, Standing, priorities, shared
 from pilot_plus.views.host import host_of, sni_of
-from pilot_plus.views.sight import Sight
-from pilot_plus.views.topology import Topology
-from pilot_plus.views.xds.cluster import Family, family_of
-from pilot_plus.views.xds.endpoint import MOST, PLAIN, Proof, Security, Target, assignment, endpoint, group, listed
+from pilot_plus.views.sight import Direct, Hidden, Sight, Through
+from pilot_plus.views.xds.crowd import Crowd, Sort
+from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target, is_ip
+from pilot_plus.views.xds.face import Face, facets_of, told_ports
+from pilot_plus.views.xds.favour import Favour
+from pilot_plus.views.xds.roll import Entrant, Kin, Rank
+from pilot_plus.views.xds.rolls import Rolls
 from pilot_plus.views.xds.tls import Domains, must_be
+from pilot_plus.views.xds.world import World
+
+Admits: TypeAlias = Callable[[Place, Instance], bool]
 
 
-class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What vistas are made from."""
+class _Shown(msgspec.Struct, frozen=True):
+    """What an endpoint has become: entrants at its own address, or one of a crowd."""
 
-    catalog: Catalog
-    topology: Topology
-    edges: Edges
-    domains: Domains = Domains()
-
-
-class Facet(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cluster must know of a port of a service, beside its endpoints."""
-
-    port: str
-    family: Family
-    numbers: tuple[int, ...] = ()
-    """Those that its instances have, in order."""
-    securities: tuple[Security, ...] = ()
-    """Those of endpoints that have an IP address, the ones of the best priority first."""
-    named: tuple[Target, ...] = ()
-    """The endpoints that have a host name, those of the best priority first."""
-
-
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint and its place in the order in which endpoints are used."""
-
-    priority: int
-    locality: Locality
-    target: Target
-
-
-Choice: TypeAlias = Callable[[Target], bool]
+    who: str
+    ports: tuple[Port, ...]
+    entrants: tuple[tuple[str, Entrant], ...] = ()
+    crowd: tuple[Place, ...] = ()
+    sort: Sort | None = None
+    weight: int = 0
 
 
 class Vista:
     """One service as one viewer sees it, at one moment."""
 
-    def __init__(
-        self, service: str, host: str, facets: Mapping[str, Facet], placed: Mapping[str, list[Placed]]
-    ) -> None:
-        """`facets` and `placed` are by the name of the cluster."""
-        self.service = service
-        self.host = host
-        self.facets = facets
-        self._placed = placed
+    def __init__(self, world: World, viewer: Viewer, service: str, admits: Admits | None = None) -> None:
+        """Begin with nothing; `update` lets it see, of the records that it admits (or of all)."""
+        host = host_of(*split_service(service), world.topology.home.domain)
+        self.face = Face(service=service, host=host)
+        self._world = world
+        self._viewer = viewer
+        self._sight = Sight(world.topology, world.edges, viewer, service)
+        self._number = -1
+        self._held: dict[Place, Instance] = {}
+        self._admits = admits
+        self._at: dict[Where, list[Place]] = {}
+        self._shown: dict[Where, tuple[_Shown, ...]] = {}
+        self._favour = Favour(world.topology.home)
+        self._ports: Counter[tuple[Port, ...]] = Counter()
+        self._crowds: dict[tuple[Place, ...], Crowd] = {}
+        self._edges: dict[Place, tuple[tuple[str, Entrant], ...]] = {}
+        self._rolls = Rolls()
+        self._beyond: set[str] = set()
+        self._is_reshaped = True
 
     def __repr__(self) -> str:
         """Say what it is of."""
-        return f"<Vista of {self.service}: {', '.join(self.facets)}>"
+        return f"<Vista of {self.face.service}: {', '.join(self.face.facets)}>"
 
-    def assignment(self, cluster: str, name: str = "", choice: Choice | None = None) -> bytes:
-        """The endpoints of a cluster (only those chosen) as a load assignment, maybe under another name."""
-        placed = [one for one in self._placed[cluster] if choice is None or choice(one.target)]
-        shift = max(0, (sum(one.target.weight for one in placed) // MOST).bit_length())
-        groups: dict[tuple[int, Locality], list[Target]] = {}
-        for one in placed:
-            groups.setdefault((one.priority, one.locality), []).append(one.target)
-        return assignment(name or cluster, _groups(groups, shift))
+    # -------------------------------------------------------------------------------------------- asking
+
+    def assignment(
+        self, cluster: str, name: str = "", chosen: Callable[[Kin], bool] | None = None
+    ) -> tuple[bytes, str]:
+        """The endpoints of a cluster (of the chosen groups only) as a load assignment, and its version."""
+        return self._rolls.of(cluster).assignment(name or cluster, self._rank, chosen)
+
+    def leans_on(self, zones: AbstractSet[str]) -> bool:
+        """Whether it may see something else when the edges of these zones are not as they were."""
+        return not self._beyond.isdisjoint(zones)
+
+    def _rank(self, kin: Kin | Sort) -> Rank:
+        """As `Endpoint.is_last` says it; edges, which have no registry, say it themselves."""
+        is_last = kin.is_last or (bool(kin.registry) and self._world.catalog.sources[kin.registry].is_stale)
+        return is_last, kin.distance
+
+    # -------------------------------------------------------------------------------------------- changing
+
+    def update(self, world: World, doubted: Iterable[Place] = (), *, is_shaken: bool = False) -> AbstractSet[str]:
+        """Show the next state; the clusters whose endpoints are not as they were.
+
+        `doubted` are records of which only that has changed; `is_shaken` says that whole registries have become stale
+        or fresh.
+        """
+        if world.edges is not self._world.edges:
+            self._sight = Sight(world.topology, world.edges, self._viewer, self.face.service)
+        self._world = world
+        entry = world.catalog.entries.get(self.face.service)
+        instances: Mapping[Place, Instance] = entry.instances if entry else {}
+        affected = {
+            where
+            for place in {*self._changed(entry), *doubted}
+            for where in self._place_again(place, instances.get(place))
+        }
+        if is_shaken:
+            affected.update(where for where, places in self._at.items() if len(places) > 1)
+        groups = {where: [*apart(instances, self._at[where])] if where in self._at else [] for where in affected}
+        if self._favour.weigh(world.catalog, entry, groups):
+            groups = {where: [*apart(instances, places)] for where, places in self._at.items()} | groups
+        is_crowd_moved = is_shaken
+        for where, parts in groups.items():
+            is_crowd_moved |= self._show_again(where, parts, entry)
+        if is_crowd_moved:
+            self._show_edges()
+        if is_shaken:
+            self._rolls.shake(self._rank)
+        moved, has_other_rolls = self._rolls.take_changes()
+        if self._is_reshaped or has_other_rolls or is_shaken or not instances:
+            self._reshape(entry)
+        return moved
+
+    def _changed(self, entry: Entry | None) -> Iterable[Place]:
+        """The places whose records are not as they were when it looked last."""
+        if entry is None:
+            return tuple(self._held)
+        known, self._number = entry.since(self._number), entry.changed
+        if known is not None:
+            return known
+        gone = [place for place in self._held if place not in entry.instances]
+        return [*gone, *(place for place, one in entry.instances.items() if self._held.get(place) is not one)]
+
+    def _place_again(self, place: Place, instance: Instance | None) -> Iterator[Where]:
+        """Take a record from where it was, and put it where it is."""
+        if (before := self._held.pop(place, None)) is not None:
+            where = where_of(before)
+            self._at[where].remove(place)
+            if not self._at[where]:
+                del self._at[where]
+            yield where
+        if instance is None or (self._admits and not self._admits(place, instance)):
+            return
+        way = self._sight.way(place[0], instance)
+        if not isinstance(way, Direct):
+            self._beyond.add(instance.zone)
+        if not isinstance(way, Hidden):
+            self._held[place] = instance
+            where = where_of(instance)
+            self._at.setdefault(where, []).append(place)
+            yield where
+
+    def _reshape(self, entry: Entry | None) -> None:
+        """See whether the face is another one."""
+        ports = list(self._ports)
+        if entry and not entry.instances and (told := told_ports(self._world, self._viewer, entry)):
+            ports = [told]
+        facets = facets_of(self.face.host, ports, self._rolls, self._rank)
+        if facets != self.face.facets:
+            self.face = msgspec.structs.replace(self.face, facets=facets)
+        self._is_reshaped = False
+
+    # -------------------------------------------------------------------------------------------- endpoints
+
+    def _show_again(self, where: Where, groups: list[list[Place]], entry: Entry | None) -> bool:
+        """Show what is at an address as its records now say it; whether any crowd is not as it was."""
+        before: tuple[_Shown, ...] = self._shown.pop(where, ())
+        after: tuple[_Shown, ...] = ()
+        if entry and groups:
+            counted = (group for group in groups if not self._favour.passes_over(where, group[0]))
+            home = self._world.topology.home
+            after = tuple(self._shown_as(endpoint_of(self._world.catalog, entry, home, group)) for group in counted)
+        if after:
+            self._shown[where] = after
+        old, new = {one.who: one for one in before}, {one.who: one for one in after}
+        for who in {**old, **new}:
+            then, now = old.get(who), new.get(who)
+            self._rolls.enter(who, then.entrants if then else (), now.entrants if now else (), self._rank)
+        return any([self._count(one, 1) for one in after] + [self._count(one, -1) for one in before])
+
+    def _shown_as(self, endpoint: Endpoint) -> _Shown:
+        registry, instance = endpoint.place[0], endpoint.instance
+        is_foreign = instance.origin.cluster != self._world.topology.cluster
+        is_unheard = endpoint.place[1] in self._world.catalog.sources[registry].unheard
+        is_last = endpoint.is_held or (is_foreign and is_unheard)
+        distance = priorities(self._world.topology, instance.zone, is_last=False)[1]
+        way, who = self._sight.way(registry, instance), "/".join(endpoint.place)
+        if isinstance(way, Through):
+            key = tuple(edge.place for edge in way.edges)
+            self._crowds.setdefault(key, Crowd(way))
+            sort = Sort(registry, is_last, distance, instance.health)
+            return _Shown(who, instance.ports, (), key, sort, instance.weight)
+        is_mtls = isinstance(way, Direct) and way.is_mtls
+        security = Security(Proof.SERVICE, instance.zone) if is_mtls else PLAIN
+        kin = Kin(registry, is_last, distance, instance.locality, security, not is_ip(instance.address))
+        return _Shown(who, instance.ports, self._entrants(instance, kin))
+
+    def _entrants(self, shown: Instance | Seen, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
+        if not _can_be_met(self._world.domains, kin.security, self.face.service):
+            return ()
+        found = []
+        for port in shown.ports:
+            cluster = sni_of(port.name, self.face.host)
+            target = Target(
+                address=shown.address,
+                number=port.number,
+                health=shown.health,
+                weight=shown.weight,
+                security=kin.security,
+                sni=cluster if kin.security != PLAIN else "",
+            )
+            found.append((cluster, Entrant(kin, shown.id, target)))
+        return tuple(found)
+
+    def _count(self, shown: _Shown, count: int) -> bool:
+        """One endpoint more or less; whether any crowd is not as it was."""
+        was_there = shown.ports in self._ports
+        self._ports[shown.ports] += count
+        if not self._ports[shown.ports]:
+            del self._ports[shown.ports]
+        self._is_reshaped |= was_there != (shown.ports in self._ports)
+        if shown.sort:
+            self._crowds[shown.crowd].add(shown.sort, shown.weight, shown.ports, count)
+        return shown.sort is not None
+
+    # -------------------------------------------------------------------------------------------- edges
+
+    def _show_edges(self) -> None:
+        """Show edges as what stands behind them now says it."""
+        self._crowds = {key: crowd for key, crowd in self._crowds.items() if crowd}
+        before, self._edges = self._edges, dict(self._edge_entrants())
+        for place in {*before, *self._edges}:
+            self._rolls.enter("/".join(place), before.get(place, ()), self._edges.get(place, ()), self._rank)
+
+    def _edge_entrants(self) -> Iterator[tuple[Place, tuple[tuple[str, Entrant], ...]]]:
+        standing: dict[Place, Standing] = {}
+        for crowd in self._crowds.values():
+            behind, through = crowd.behind(self._rank), crowd.through
+            for edge in through.edges:
+                mine = standing.setdefault(edge.place, Standing(edge, through.side))
+                mine.take(behind, share=shared(behind.weight, edge, through.edges))
+        for place, one in standing.items():
+            seen, (is_last, distance) = one.seen(self._viewer, {}, self.face.host), one.rank
+            security = Security(Proof.EDGE, seen.zone)
+            kin = Kin("", is_last, distance, seen.locality, security, not is_ip(seen.address))
+            yield place, self._entrants(seen, kin)
 
 
-def _groups(groups: Mapping[tuple[int, Locality], list[Target]], shift: int) -> Iterator[bytes]:
-    """Priorities are without gaps even where not all endpoints were chosen."""
-    order = {priority: index for index, priority in enumerate(sorted({priority for priority, _ in groups}))}
-    for (priority, locality), targets in sorted(groups.items(), key=lambda item: (item[0][0], _parts(item[0][1]))):
-        usable = sum(target.weight >> shift for target in targets if target.is_useful)
-        yield group(locality, order[priority], usable, b"".join(listed(endpoint(one, shift)) for one in targets))
-
-
-def _parts(locality: Locality) -> tuple[str, str, str]:
-    return locality.region, locality.az, locality.subzone
-
-
-# ------------------------------------------------------------------------------------------------ making
-
-
-def vista_of(world: World, viewer: Viewer, entry: Entry) -> Vista | None:
-    """What a viewer sees of a service; None if it does not see it."""
-    seen, _ = look(world.catalog, world.topology, world.edges, viewer, entry)
-    ports = _Ports()
-    for one in seen:
-        for instance in [one.instance] if one.instance else [entry.instances[place] for place in one.behind]:
-            ports.take(instance.ports, {port.name for port in one.ports})
-    if not seen:
-        if entry.instances or not (told := _told(world, viewer, entry)):
-            return None
-        ports.take(told, {port.name for port in told})
-    host = host_of(entry.namespace, entry.name, world.topology.home.domain)
-    facets: dict[str, Facet] = {}
-    placed: dict[str, list[Placed]] = {}
-    for port in sorted(ports.protocols):
-        cluster = sni_of(port, host)
-        placed[cluster] = [one for one in _placed(seen, port, host) if _can_be_met(world.domains, one, entry.service)]
-        facets[cluster] = _facet(port, ports, placed[cluster])
-    return Vista(entry.service, host, facets, placed)
-
-
-class _Ports:
-    """The ports of a service as its instances have them."""
-
-    def __init__(self) -> None:
-        self.protocols: dict[str, set[str]] = {}
-        self.numbers: dict[str, set[int]] = {}
-
-    def take(self, ports: Iterable[Port], names: set[str]) -> None:
-        for port in ports:
-            if port.name in names:
-                self.protocols.setdefault(port.name, set()).add(port.protocol)
-                self.numbers.setdefault(port.name, set()).add(port.number)
-
-
-def _told(world: World, viewer: Viewer, entry: Entry) -> tuple[Port, ...]:
-    """The ports of a service without instances, by its records, where the viewer may see them."""
-    sight = Sight(world.topology, world.edges, viewer, entry.service)
-    found: dict[str, Port] = {}
-    for place, record in sorted(entry.records.items()):
-        zone = world.topology.lies_in.get(place[0], "")
-        as_instance = Instance(
-            key=place[1], name=entry.name, id="", address="", ports=(), zone=zone, metadata=record.metadata
-        )
-        if sight.lets_in(place[0], as_instance):
-            found.update({port.name: port for port in record.ports if port.name not in found})
-    return tuple(found.values())
-
-
-def _placed(seen: Iterable[Seen], port: str, host: str) -> list[Placed]:
-    """The endpoints of a port, each address once: gRPC refuses all if one comes twice."""
-    found: dict[tuple[str, int], Placed] = {}
-    for one in sorted(seen, key=lambda one: (one.priority, one.address, one.id)):
-        number = next((each.number for each in one.ports if each.name == port), None)
-        if number is not None and (one.address, number) not in found:
-            found[one.address, number] = _one_placed(one, port, number, host)
-    return list(found.values())
-
-
-def _one_placed(one: Seen, port: str, number: int, host: str) -> Placed:
-    security = PLAIN
-    if one.is_mtls:
-        security = Security(Proof.SERVICE if one.instance else Proof.EDGE, one.zone)
-    target = Target(
-        address=one.address,
-        number=number,
-        health=one.health,
-        weight=one.weight,
-        security=security,
-        sni=sni_of(port, host) if one.is_mtls else "",
-    )
-    return Placed(priority=one.priority, locality=one.locality, target=target)
-
-
-def _can_be_met(domains: Domains, one: Placed, service: str) -> bool:
+@lru_cache(maxsize=4096)
+def _can_be_met(domains: Domains, security: Security, service: str) -> bool:
     """Whether anybody can prove to be what must stand there: not every name fits into an identity."""
     try:
-        return one.target.security == PLAIN or bool(must_be(domains, one.target.security, service))
+        return security == PLAIN or bool(must_be(domains, security, service))
     except ValueError:
         return False
-
-
-def _facet(port: str, ports: _Ports, placed: list[Placed]) -> Facet:
-    with_ip = [one for one in placed if not one.target.is_named]
-    ordered = sorted(with_ip, key=lambda one: (one.priority, one.target.security.order))
-    return Facet(
-        port=port,
-        family=family_of(frozenset(ports.protocols[port])),
-        numbers=tuple(sorted(ports.numbers[port])),
-        securities=tuple(dict.fromkeys(one.target.security for one in ordered)),
-        named=tuple(one.target for one in placed if one.target.is_named),
-    )

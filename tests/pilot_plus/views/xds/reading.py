@@ -69,6 +69,13 @@ def endpoints_in(assignment: Any) -> Iterator[tuple[int, str, int, int, int]]:
             yield group.priority, at.address, at.port_value, one.health_status, one.load_balancing_weight.value
 
 
+def hostnames_in(assignment: Any) -> Iterator[str]:
+    """Of each endpoint, in the same order: the server name that it is asked for."""
+    for group in assignment.endpoints:
+        for one in group.lb_endpoints:
+            yield one.endpoint.hostname
+
+
 def clusters_in(route_configuration: Any) -> Iterator[str]:
     for host in route_configuration.virtual_hosts:
         for route in host.routes:

@@ -1,14 +1,20 @@
 """The stock: what clients get, that it fits together, and that what is kept up is what would be made anew."""
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilot_plus.catalog import Catalog
 from pilot_plus.catalog.admission import admission_of
-from pilot_plus.catalog.fold import Rules, fold, lose
-from pilot_plus.model import ACCEPTS, Drop, Health, Port, Put, Service, Speaks
+from pilot_plus.catalog.fold import Folded, Rules, fold, lose, vouch
+from pilot_plus.catalog.guard import Limits
+from pilot_plus.model import ACCEPTS, Drop, Health, Locality, Port, Put, Reset, Service, Speaks, Viewer
+from pilot_plus.views.edges import edges_of
+from pilot_plus.views.horizon import see
 from pilot_plus.views.xds.listener import OUTBOUND
 from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Type
@@ -16,7 +22,7 @@ from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.supply import Supply
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors
 from tests.pilot_plus.views.test_horizon import EVERYTHING, NAMES, REGISTRY_OF, ZONE_NAMES, mtls, worlds
-from tests.pilot_plus.views.world import World, copy, edge
+from tests.pilot_plus.views.world import EDGE_SOURCE, World, copy, edge
 from tests.pilot_plus.views.xds import reading
 from tests.pilot_plus.views.xds.reading import read
 
@@ -378,50 +384,116 @@ def test_what_a_grpc_client_follows_is_there_and_spoken_to_in_one_way(world: Wor
             assert reached == {(one.address, port.number) for one in seen for port in one.ports}
 
 
-@settings(max_examples=40)
-@given(worlds(), st.data())
-def test_what_is_kept_up_is_what_would_be_made_anew_and_what_changed_is_told(world: World, data: st.DataObject):
+def seen_by(catalog: Catalog, world: World, viewer: Viewer) -> dict[str, set[tuple[object, ...]]]:
+    """For each cluster, what `see` says of its endpoints: once an address, priorities without gaps."""
+    found: dict[str, set[tuple[object, ...]]] = {}
+    for name in NAMES:
+        seen = see(catalog, world.topology, world.edges, viewer, f"shop/{name}")
+        for port in {port.name for one in seen for port in one.ports}:
+            cluster = f"{port}.{name}.shop.mesh"
+            best: dict[tuple[str, int], tuple[int, tuple[object, ...]]] = {}
+            for one in sorted(seen, key=lambda one: (one.priority, one.id)):
+                health = Health.DRAINING if not one.weight and one.health is not Health.CRITICAL else one.health
+                status = {Health.CRITICAL: 2, Health.DRAINING: 3}.get(health, 1)
+                for number in (each.number for each in one.ports if each.name == port):
+                    told = (one.address, number, status, max(1, one.weight), cluster if one.is_mtls else "")
+                    best.setdefault((one.address, number), (one.priority, told))
+            order = {priority: index for index, priority in enumerate(sorted({one[0] for one in best.values()}))}
+            found[cluster] = {(order[priority], *told) for priority, told in best.values()}
+    return found
+
+
+def told_to(supply: Supply) -> dict[str, set[tuple[object, ...]]]:
+    """For each cluster, what an Envoy is told of its endpoints."""
+    found: dict[str, set[tuple[object, ...]]] = {}
+    for name in supply.names(Type.CLUSTER):
+        held = read(supply, Type.ENDPOINTS, name)
+        listed: list[tuple[object, ...]] = [
+            (*one, sni) for one, sni in zip(reading.endpoints_in(held), reading.hostnames_in(held), strict=True)
+        ]
+        found[name] = set(listed)
+        assert len({one[1:3] for one in listed}) == len(listed)
+        priorities = {one[0] for one in listed}
+        assert priorities == set(range(len(priorities)))
+    return found
+
+
+@st.composite
+def changes(draw: st.DrawFn, world: World) -> Callable[[Catalog, float], Folded]:
+    """Something that happens to a catalog."""
+    zone = draw(st.sampled_from(ZONE_NAMES))
+    registry, number = REGISTRY_OF[zone], list(REGISTRY_OF).index(zone)
+    limits = Limits(max_removal=0.4, window=30, hold_for=600, min=1) if draw(st.booleans()) else None
+    rules = Rules(admission_of(world.config, world.config.registries[number]), limits)
+    name = draw(st.sampled_from(NAMES))
+    key = f"{zone}-{name}-{draw(st.integers(0, 2))}"
+    made = copy(
+        key,
+        name,
+        namespace="shop",
+        address=draw(st.sampled_from([f"10.{number}.0.1", f"10.{number}.0.2", "10.0.0.1", "db.example.com"])),
+        ports=draw(st.sampled_from([[Port("http", 8080, "http")], [Port("grpc", 8080, "grpc"), Port("http", 81)]])),
+        health=draw(st.sampled_from(list(Health))),
+        weight=draw(st.sampled_from([0, 1, 100, 1_000_000])),
+        locality=draw(st.sampled_from([Locality(), Locality("eu", "a")])),
+        metadata={ACCEPTS: draw(st.sampled_from(["plain", "mtls", "both"]))},
+    )
+    kind = draw(st.sampled_from(["put", "put", "drop", "lose", "heal", "doubt"]))
+
+    def happen(catalog: Catalog, now: float) -> Folded:
+        if kind == "lose":
+            return lose(catalog, registry, "gone", now)
+        if kind == "heal":
+            kept = list(catalog.sources[registry].instances.values())
+            return fold(catalog, registry, [Reset(instances=kept)], rules, now)
+        if kind == "doubt":
+            return vouch(catalog, registry, frozenset({key}))
+        return fold(catalog, registry, [Put(made) if kind == "put" else Drop(key)], rules, now)
+
+    return happen
+
+
+@st.composite
+def edges_that_change(draw: st.DrawFn, world: World) -> Callable[[Catalog, float], Folded]:
+    """An edge that comes, goes, or says something else."""
+    name = f"edge-{draw(st.integers(0, 3))}"
+    zone = draw(st.sampled_from(ZONE_NAMES))
+    health = draw(st.sampled_from([Health.PASSING, Health.DRAINING]))
+    made = edge(name, zone, carries="*/*", health=health, outside=draw(st.sampled_from(["", "edge.example.com"])))
+    admission = msgspec.structs.replace(
+        admission_of(world.config, world.config.registries[0]), registry=EDGE_SOURCE, writes_reserved=True
+    )
+    update = Put(made) if draw(st.booleans()) else Drop(made.key)
+    return lambda catalog, now: fold(catalog, EDGE_SOURCE, [update], Rules(admission), now)
+
+
+@settings(max_examples=60)
+@given(worlds(), st.lists(st.sampled_from(list(REGISTRY_OF.values())), unique=True, max_size=3), st.data())
+def test_what_is_kept_up_is_what_would_be_made_anew_and_what_changed_is_told(
+    world: World, prefer: list[str], data: st.DataObject
+):
+    home = msgspec.structs.replace(world.topology.home, prefer=tuple(prefer))
+    world.topology = msgspec.structs.replace(world.topology, home=home)
     stock = stock_of(world)
     profiles = [profile(world, zone, tcp=DOORS) for zone in ZONE_NAMES]
     supplies = [stock.of(one) for one in profiles]
     known = [everything(supply) for supply in supplies]
     marks = [supply.mark for supply in supplies]
     catalog = world.catalog
-    for step in range(3):
-        zone = data.draw(st.sampled_from(ZONE_NAMES))
-        registry = REGISTRY_OF[zone]
-        number = list(REGISTRY_OF).index(zone)
-        rules = Rules(admission_of(world.config, world.config.registries[number]))
-        name = data.draw(st.sampled_from(NAMES))
-        key = f"{zone}-{name}-{data.draw(st.integers(0, 2))}"
-        made = copy(
-            key,
-            name,
-            namespace="shop",
-            address=f"10.{number}.0.{data.draw(st.integers(1, 3))}",
-            ports=data.draw(
-                st.sampled_from([[Port("http", 8080, "http")], [Port("grpc", 9000, "grpc"), Port("http", 81)]])
-            ),
-            health=data.draw(st.sampled_from(list(Health))),
-            metadata={ACCEPTS: data.draw(st.sampled_from(["plain", "mtls", "both"]))},
-        )
-        change = data.draw(st.sampled_from(["put", "drop", "lose", "heal"]))
-        if change == "lose":
-            folded = lose(catalog, registry, "gone", 1.0)
-        elif change == "heal":
-            folded = fold(catalog, registry, [], rules, 1.0)
-        else:
-            folded = fold(catalog, registry, [Put(made) if change == "put" else Drop(key)], rules, 1.0 + step)
+    for step in range(4):
+        happening = st.one_of(changes(world), changes(world), edges_that_change(world))
+        folded = data.draw(happening)(catalog, float(step + 2))
         catalog = folded.catalog
         stock.advance(catalog, folded.touched)
+        world.edges = edges_of(catalog, home, world.edges.carrying)
         fresh = Stock(catalog, world.topology)
         fresh.carry(world.edges.carrying)
         for index, supply in enumerate(supplies):
             now = everything(supply)
             assert now == everything(fresh.of(profiles[index]))
-            told = supply.since(marks[index])
-            assert told is not None
-            was = known[index]
+            assert told_to(supply) == seen_by(catalog, world, profiles[index].viewer)
+            was, news = known[index], supply.since(marks[index])
+            assert news is not None
             changed = {key for key in {*was, *now} if was.get(key) != now.get(key)}
-            assert changed <= {(type_, each) for type_, names in told.items() for each in names}
+            assert changed <= {(type_, each) for type_, names in news.items() for each in names}
             known[index], marks[index] = now, supply.mark
