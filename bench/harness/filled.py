@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ def naming(n: int, mark: str = "") -> bytes:
 class EtcdWriter:
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.of_each = 10
 
     async def put(self, pairs: list[tuple[str, bytes]]) -> None:
         operations = [
@@ -55,8 +57,17 @@ class EtcdWriter:
     async def write(self, mark: str) -> None:
         await self.put([(f"{PREFIX}/{CHANGING}/{address_of(0)}:9000", naming(0, mark))])
 
+    async def put_all(self, marked: Iterable[tuple[int, str]]) -> None:
+        """Change these instances, where there are `self.of_each` in a service."""
+        left = iter(marked)
+        while chunk := list(islice(left, 100)):
+            await self.put(
+                [(f"{PREFIX}/svc-{n // self.of_each}/{address_of(n)}:9000", naming(n, mark)) for n, mark in chunk]
+            )
+
     async def fill(self, first: int, last: int, of_each: int) -> None:
         """Instances from `first` to `last`, `of_each` in a service."""
+        self.of_each = of_each
         for start in range(first, last, 100):
             numbers = range(start, min(start + 100, last))
             await self.put([(f"{PREFIX}/svc-{n // of_each}/{address_of(n)}:9000", naming(n)) for n in numbers])

@@ -66,6 +66,11 @@ class Hub:
         assert self._process is not None
         return self._process.pid
 
+    def forget(self) -> None:
+        """Remove its journal; it is not running."""
+        for file in self._file.parent.glob("hub.db*"):
+            file.unlink()
+
     def pause(self) -> None:
         """It is there, and says nothing."""
         os.kill(self.pid, signal.SIGSTOP)
