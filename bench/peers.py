@@ -35,7 +35,7 @@ async def pair(folder: Path, server: Etcd, detail: str = "instances") -> AsyncIt
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(FaultProxy(f"127.0.0.1:{port}"))
         west = hub(
-            folder / "west",
+            folder / f"west-{detail}",
             cluster="west",
             listen={"peer": f"127.0.0.1:{port}"},
             zones=[{"name": "vm"}],
@@ -45,7 +45,9 @@ async def pair(folder: Path, server: Etcd, detail: str = "instances") -> AsyncIt
         importing = {"name": "west", "address": proxy.address, "insecure": True, "import": EVERYTHING}
         yield (
             await stack.enter_async_context(west),
-            await stack.enter_async_context(hub(folder / "east", cluster="east", registries=[], peers=[importing])),
+            await stack.enter_async_context(
+                hub(folder / f"east-{detail}", cluster="east", registries=[], peers=[importing])
+            ),
             proxy,
         )
 
@@ -90,9 +92,7 @@ async def volume(instances: int) -> None:
             await writer.fill(0, instances, 50)
             sizes = {}
             for detail in ("summary", "instances"):
-                home = Path(folder, detail)
-                home.mkdir()
-                async with pair(home, server, detail) as (west, east, proxy):
+                async with pair(Path(folder), server, detail) as (west, east, proxy):
                     await until_instances(west, "etcd", instances)
                     count = instances if detail == "instances" else instances // 50
                     await until_instances(east, "west", count)

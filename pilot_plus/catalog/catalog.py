@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 from immutables import Map
 
-from pilot_plus.model import Health, Instance, Service
+from pilot_plus.model import Instance, Service
 
 Place: TypeAlias = tuple[str, str]
 """Where a record was read: the registry's name, and the record's key there."""
@@ -60,6 +60,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of records for which nobody has vouched since the source was opened."""
     passing: int = 0
     """Instances that pass in truth: what is held does not count."""
+    first_hand: int = 0
+    """Those of them whose truth lies in this very source: only of these does the guard hold any."""
     window: tuple[tuple[float, int], ...] = ()
     """How many passed, since when: the guard's memory."""
 
@@ -68,11 +70,15 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         """What it said last may not be true any more."""
         return self.standing is not Standing.SYNCED
 
-    def passes(self, key: str) -> bool:
-        """Whether the record passes in truth."""
+    def in_truth(self, key: str) -> Instance | None:
+        """The record as the source says that it is, whatever the guard holds."""
         held = self.held.get(key)
-        now = held.pending if held else self.instances.get(key)
-        return now is not None and now.health is Health.PASSING
+        return held.pending if held else self.instances.get(key)
+
+    def is_first_hand(self, instance: Instance) -> bool:
+        """Whether the instance's truth lies in this source: it is no copy, and not relayed by a peer."""
+        origin = instance.origin
+        return (origin.registry == self.name and origin.id == instance.key) or origin.cluster == self.name
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

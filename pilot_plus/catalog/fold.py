@@ -69,8 +69,10 @@ def steps(
 def restore(catalog: Catalog, name: str, records: Iterable[Record]) -> Folded:
     """Take in what the journal last knew of a source: stale, and never yet synced."""
     changes: dict[str, Record | None] = {record.key: record for record in records}
-    passing = sum(isinstance(record, Instance) and record.health is Health.PASSING for record in changes.values())
-    source = msgspec.structs.replace(catalog.sources[name], passing=passing)
+    source = catalog.sources[name]
+    passing = [record for record in changes.values() if _passes(record)]
+    first_hand = sum(isinstance(record, Instance) and source.is_first_hand(record) for record in passing)
+    source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand)
     return _finished(_indexed(catalog, source, changes))
 
 
@@ -92,7 +94,9 @@ def release(catalog: Catalog, name: str) -> Folded:
 
 def forget(catalog: Catalog, name: str) -> Folded:
     """An operator says that a source is gone for good: so is all that it has said."""
-    source = msgspec.structs.replace(catalog.sources[name], held=Map(), passing=0, window=(), skipped=Map())
+    source = msgspec.structs.replace(
+        catalog.sources[name], held=Map(), passing=0, first_hand=0, window=(), skipped=Map()
+    )
     gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
     return _finished(_indexed(catalog, source, gone))
 
@@ -123,7 +127,7 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
         return None
     lost_for = now - source.since
     if rules.drop_after is not None and lost_for >= rules.drop_after:
-        source = msgspec.structs.replace(source, held=Map(), passing=0)
+        source = msgspec.structs.replace(source, held=Map(), passing=0, first_hand=0)
         gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
         return _finished(_indexed(catalog, source, gone))
     if rules.drain_after is not None and lost_for >= rules.drain_after and not source.drained:
@@ -132,7 +136,9 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
             for key, instance in source.instances.items()
             if instance.health in (Health.PASSING, Health.WARNING)
         }
-        return _finished(_indexed(catalog, msgspec.structs.replace(source, drained=True, passing=0), drained))
+        return _finished(
+            _indexed(catalog, msgspec.structs.replace(source, drained=True, passing=0, first_hand=0), drained)
+        )
     return None
 
 
@@ -219,19 +225,24 @@ class _Heard:
 
 
 def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -> Source:
-    """Let the guard look at a batch: what it holds is taken out of `heard.changes` and into `source.held`."""
-    going, coming, asked_for = [], 0, 0
+    """Let the guard look at a batch: what it holds is taken out of `heard.changes` and into `source.held`.
+
+    It looks at what the source knows at first hand. Copies, and what a peer relays, come and go with a truth that is
+    told elsewhere, under a guard of its own; to hold them would keep what is known to be gone.
+    """
+    going, passing, coming, asked_for = [], source.passing, 0, 0
     for key, record in heard.changes.items():
-        before = source.passes(key)
-        after = isinstance(record, Instance) and record.health is Health.PASSING
+        was = source.in_truth(key)
+        passing += _passes(record) - _passes(was)
+        before, after = _passes_at_first_hand(source, was), _passes_at_first_hand(source, record)
         if before and not after:
             going.append(key)
             asked_for += key in heard.explicit
         coming += after and not before
-    passing = source.passing + coming - len(going)
+    first_hand = source.first_hand + coming - len(going)
     window = shifted(source.window, -asked_for)
     held = source.held
-    if limits and going and is_mass_removal(window, now, passing, limits):
+    if limits and going and is_mass_removal(window, now, first_hand, limits):
         held = held.update(
             {
                 key: Held(_instance_or_none(heard.changes.pop(key)), now + limits.hold_for)
@@ -241,8 +252,16 @@ def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -
         )
     held = _still_held(held, source, heard.changes)
     if limits and (window or heard.is_synced):
-        window = remembered(window, now, passing, limits)
-    return msgspec.structs.replace(source, held=held, passing=passing, window=window)
+        window = remembered(window, now, first_hand, limits)
+    return msgspec.structs.replace(source, held=held, passing=passing, first_hand=first_hand, window=window)
+
+
+def _passes(record: Record | None) -> bool:
+    return isinstance(record, Instance) and record.health is Health.PASSING
+
+
+def _passes_at_first_hand(source: Source, record: Record | None) -> bool:
+    return isinstance(record, Instance) and record.health is Health.PASSING and source.is_first_hand(record)
 
 
 def _still_held(held: Map[str, Held], source: Source, changes: dict[str, Record | None]) -> Map[str, Held]:

@@ -10,7 +10,20 @@ from pilot_plus.catalog import Catalog, Source, Standing
 from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.fold import Folded, Rules, fold, lose, next_tick, release, restore, tick
 from pilot_plus.catalog.guard import Limits
-from pilot_plus.model import Alive, Drop, Health, Instance, Port, Put, Reset, Resumed, Service, Skipped, instance
+from pilot_plus.model import (
+    Alive,
+    Drop,
+    Health,
+    Instance,
+    Origin,
+    Port,
+    Put,
+    Reset,
+    Resumed,
+    Service,
+    Skipped,
+    instance,
+)
 
 RULES = Rules(
     Admission(cluster="east", registry="zk", zone="east/legacy", namespace="legacy"),
@@ -146,6 +159,29 @@ def test_a_mass_change_to_critical_is_held_too():
     entry = after.catalog.entries["legacy/orders"]
     assert {one.health for one in entry.instances.values()} == {Health.PASSING}
     assert len(after.catalog.sources["zk"].held) == 10
+
+
+COPIES = [copy(f"c{n}", origin=Origin("east", "consul", f"c{n}")) for n in range(90)]
+
+
+def test_copies_come_and_go_without_the_guard_for_their_truth_is_told_elsewhere():
+    after = folded(Reset(instances=TEN), at=folded(Reset(instances=[*TEN, *COPIES])).catalog, now=100.0)
+    assert shown(after) == sorted(one.key for one in TEN)
+    assert len(after.catalog.sources["zk"].held) == 0
+    assert after.catalog.sources["zk"].passing == 10
+
+
+def test_copies_that_stay_do_not_hide_that_everything_else_goes():
+    after = folded(Reset(instances=COPIES), at=folded(Reset(instances=[*TEN, *COPIES])).catalog, now=100.0)
+    assert len(after.catalog.sources["zk"].held) == 10
+
+
+def test_of_a_peers_records_the_guard_looks_at_those_of_its_own_cluster():
+    own = [copy(f"i{n}", origin=Origin("zk", "consul", f"i{n}")) for n in range(10)]
+    relayed = [copy(f"r{n}", origin=Origin("north", "consul", f"r{n}", ("zk",))) for n in range(10)]
+    at = folded(Reset(instances=[*own, *relayed])).catalog
+    assert len(folded(Reset(instances=own), at=at, now=100.0).catalog.sources["zk"].held) == 0
+    assert len(folded(Reset(instances=relayed), at=at, now=100.0).catalog.sources["zk"].held) == 10
 
 
 def test_a_small_removal_passes():
