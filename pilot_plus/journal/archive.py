@@ -30,7 +30,7 @@ from pilot_plus.sql import Sole, Store
 
 P = ParamSpec("P")
 
-PAGES: Final = 200
+PAGES: Final = 100
 """Pages of one transaction: a few milliseconds, and nobody waits long for the database."""
 BREATH: Final = 8
 """Pages that are compressed without letting others run."""

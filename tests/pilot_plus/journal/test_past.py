@@ -288,6 +288,28 @@ async def test_the_first_list_of_a_registry_that_lies_in_the_journals_database_i
             task.cancel()
 
 
+async def test_what_belonged_to_a_registry_that_is_not_configured_any_more_is_gone_and_was_there(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/journal.db"
+    async with recording(url) as hub:
+        await hub.write(copy("a"), copy("b"), at=1010)
+        known = list(hub.world.holder.current.sources["zk"].instances.values())
+    async with Journal.open(url) as journal, asyncio.TaskGroup() as tasks:
+        world = World("other")
+        recorder = Recorder(world.holder, journal.archive, DAY, clock=Clock(2000))
+        recorder.forget("zk", known)
+        running = tasks.create_task(recorder.run())
+        past = Past(recorder, journal.archive)
+        told = await past.service("zk/orders", None, 10)
+        assert told is not None
+        assert told.state == {}
+        gone = [one.happened for one in told.moments if isinstance(one.happened, Change)][-2:]
+        assert [(one.kind, one.id, one.of) for one in gone] == [(Kind.GONE, "a", 2), (Kind.GONE, "b", 2)]
+        told = await past.service("zk/orders", 1500, 10)
+        assert told is not None
+        assert sorted(told.state) == [("zk", "a"), ("zk", "b")]
+        running.cancel()
+
+
 @pytest.mark.live
 async def test_of_two_copies_one_writes_and_the_other_takes_over(postgres: Postgres):
     url = postgres.fresh_database()
