@@ -13,7 +13,6 @@ import msgspec
 from bench.soak.stand import Stand
 from pilot_plus.model import Health
 from tests.contract.backend import Sample
-from tests.contract.mirror import held_by
 
 LOOK: Final = 0.25
 _TOLD: Final = ("team", "note")
@@ -99,7 +98,7 @@ def _sample(one: Mapping[str, Any], stand: Stand) -> Sample:
         metadata,
         Health(one["health"]),
     )
-    return held_by(stand.server, sample)
+    return stand.held(sample)
 
 
 class Remembered(msgspec.Struct, frozen=True):

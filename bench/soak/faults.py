@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from bench.soak.stand import Stand
+from tests.contract.backend import Backend
 from tests.kube import Kubectl
 
 
@@ -24,24 +25,28 @@ class Fault(msgspec.Struct, frozen=True):
     """Empty: all that have a proxy."""
 
 
+def _backend(stand: Stand) -> Backend:
+    return cast("Backend", stand.server)
+
+
 async def _kill(stand: Stand, _: random.Random) -> None:
-    await asyncio.to_thread(stand.server.kill)
+    await asyncio.to_thread(_backend(stand).kill)
 
 
 async def _start(stand: Stand) -> None:
-    await stand.server.start_again()
+    await _backend(stand).start_again()
 
 
 async def _empty(stand: Stand) -> None:
-    await stand.server.restart_empty()
+    await _backend(stand).restart_empty()
 
 
 async def _pause(stand: Stand, _: random.Random) -> None:
-    await asyncio.to_thread(stand.server.pause)
+    await asyncio.to_thread(_backend(stand).pause)
 
 
 async def _resume(stand: Stand) -> None:
-    await asyncio.to_thread(stand.server.resume)
+    await asyncio.to_thread(_backend(stand).resume)
 
 
 def _proxied(do: Callable[[Any, random.Random], None]) -> Callable[[Stand, random.Random], Awaitable[None]]:

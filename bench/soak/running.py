@@ -16,6 +16,7 @@ import msgspec
 from bench.harness.figures import resident_of
 from bench.soak.comparing import Asker, Remembered, recalled, remember, until_true
 from bench.soak.faults import Fault, faults_of
+from bench.soak.own import Own
 from bench.soak.report import Report
 from bench.soak.stand import KINDS, Stand, stands
 from devservers import Postgres
@@ -51,9 +52,12 @@ async def soak(plan: Plan, say: Callable[[str], None]) -> Report:
         journal = f"sqlite:///{folder}/hub.db"
         if plan.journal == "postgresql":
             journal = (await running.enter_async_context(Postgres())).url
+        own = Stand("own", len(made), Own("", journal), None, folder)
+        made.insert(0, own)  # the first of its kind is the one that callers register in
         zones = [{"name": stand.kind} for stand in made]
         sections = {"zones": zones, "registries": [stand.section() for stand in made], "journal": journal}
         hub = Hub(folder, **sections)
+        own.server = Own(hub.url, journal)
         running.callback(hub.close)
         session = await running.enter_async_context(aiohttp.ClientSession())
         return await Soak(plan, made, hub, Asker(hub.url, session), folder, say).run()
@@ -77,9 +81,10 @@ class Soak:
         self._began = 0.0
 
     async def run(self) -> Report:
+        self._hub.start()
+        await self._hub.until_state("own", "synced")
         for stand in self._stands:
             await stand.fill(self._chance)
-        self._hub.start()
         self._began = monotonic()
         await self._pause()
         while self._passed < self._plan.seconds:
@@ -98,7 +103,7 @@ class Soak:
         ends = monotonic() + self._chance.uniform(*self._plan.storm)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._change_until(ends, random.Random(self._chance.random())))
-            for stand in self._stands:
+            for stand in filter(faults_of, self._stands):
                 tasks.create_task(self._break_until(ends, stand, random.Random(self._chance.random())))
             if self._chance.random() < 0.3:
                 tasks.create_task(self._break_hub(ends, random.Random(self._chance.random())))

@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from devservers import FaultProxy
@@ -21,10 +21,30 @@ ADDRESSES: Final = 14
 KINDS: Final = ("zookeeper", "consul", "etcd", "postgresql", "sqlite", "kubernetes")
 
 
+class Server(Protocol):
+    """A registry's server, written and read natively; as the contract tests have it."""
+
+    holds_metadata: bool
+    holds_health: bool
+    weight_step: int
+
+    async def write(self, *samples: Sample) -> None:
+        """Create or overwrite."""
+        ...
+
+    async def remove(self, *samples: Sample) -> None:
+        """Remove."""
+        ...
+
+    async def truth(self) -> set[Sample]:
+        """What it must hold now."""
+        ...
+
+
 class Stand:
     """One registry. `is_up`: its server can be written now."""
 
-    def __init__(self, kind: str, number: int, server: Backend, proxy: FaultProxy | None, folder: Path) -> None:
+    def __init__(self, kind: str, number: int, server: Server, proxy: FaultProxy | None, folder: Path) -> None:
         self.kind = kind
         self.name = kind
         self.server = server
@@ -39,7 +59,7 @@ class Stand:
         """Its part of the hub's configuration: holds are short, so that a registry that came back empty is believed."""
         guard = {"max_removal": 0.5, "window": "5s", "hold_for": "3s", "min": 5}
         base = {"name": self.name, "zone": self.kind, "settings": self._settings(), "guard": guard}
-        if self.kind in ("postgresql", "sqlite"):
+        if self.kind in ("own", "postgresql", "sqlite"):
             return {**base, "kind": "database"}
         return {**base, "kind": self.kind} | ({} if self.kind == "kubernetes" else {"namespace": self.kind})
 
@@ -55,8 +75,8 @@ class Stand:
                 return {"endpoints": [f"http://{at}"], "layouts": [{"naming": {"prefix": "services"}}], "silence": 3}
             case "postgresql":
                 return {"url": server.url.replace(server.server.address, at)}
-            case "sqlite":
-                return {"url": server.url}
+            case "sqlite" | "own":
+                return {} if self.kind == "own" else {"url": server.url}
             case _:
                 file = self._folder / "kubeconfig"
                 file.write_text(kubeconfig(f"http://{at}"))
@@ -81,9 +101,13 @@ class Stand:
 
     async def truth(self) -> set[Sample]:
         """What the server itself says that it holds, as far as its layout can hold it."""
-        found = {held_by(self.server, one) for one in await self.server.truth()}
+        found = {self.held(one) for one in await self.server.truth()}
         self._there = {(one.service, one.address) for one in found}
         return found
+
+    def held(self, sample: Sample) -> Sample:
+        """What of a sample the registry can hold."""
+        return held_by(cast("Backend", self.server), sample)
 
     def _sample(self, chance: random.Random, service: int, address: int) -> Sample:
         health = chance.choice((Health.PASSING, Health.PASSING, Health.PASSING, Health.CRITICAL))
