@@ -65,9 +65,12 @@ class Client:
     async def responses(self) -> list[Response]:
         """Wait until something may have to be sent, and say what."""
         until = self.stream.waits_until()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
-                await self._woken.wait()
+        if until is None:
+            await self._woken.wait()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, until - self._clock())):
+                    await self._woken.wait()
         self._woken.clear()
         return list(self.stream.next(self._clock()))
 

@@ -1,5 +1,6 @@
 """Requests: what a client says on a discovery stream, as values; bytes in, nothing crashes."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -80,7 +81,7 @@ def delta_request(data: bytes) -> DeltaRequest:
         error=_error(said),
         subscribe=_names(said.resource_names_subscribe),
         unsubscribe=_names(said.resource_names_unsubscribe),
-        versions=dict(said.initial_resource_versions),
+        versions={sys.intern(name): version for name, version in said.initial_resource_versions.items()},
     )
 
 
@@ -91,7 +92,7 @@ def _error(said: DiscoveryRequest | DeltaDiscoveryRequest) -> str | None:
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:
-    found = frozenset(names)
+    found = frozenset(map(sys.intern, names))  # a thousand clients ask for the same
     if any(len(name) > MAX_NAME for name in found):
         raise ValueError(f"the name of a resource has more than {MAX_NAME} characters")
     return found

@@ -125,22 +125,26 @@ class Discovery:
         client = self._roster.enter(claim, caller.host, caller.identity, form)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._take(client, first)
+                del first, claim, caller  # a stream may last for months
                 writing = tasks.create_task(self._write(client, context))
-                await self._hear(client, first, context)
+                await self._hear(client, context)
                 writing.cancel()
         finally:
             self._roster.leave(client)
 
-    async def _hear(self, client: Client, first: StateRequest | DeltaRequest, context: Context) -> None:
+    async def _hear(self, client: Client, context: Context) -> None:
         pace = Bucket(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self._clock)
-        request: StateRequest | DeltaRequest | None = first
-        while request is not None:
-            if client.stream.request(request, self._clock()):
-                counts.answered(request)
-            client.wake()
+        while (request := await _read(client.stream.form, context)) is not None:
+            self._take(client, request)
+            del request
             if wait := pace.take():
                 await asyncio.sleep(wait)
-            request = await _read(client.stream.form, context)
+
+    def _take(self, client: Client, request: StateRequest | DeltaRequest) -> None:
+        if client.stream.request(request, self._clock()):
+            counts.answered(request)
+        client.wake()
 
     async def _write(self, client: Client, context: Context) -> None:
         while True:

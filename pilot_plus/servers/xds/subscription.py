@@ -12,7 +12,6 @@ A rejected response of several resources is sent again in parts until the guilty
 accepted, `c d` rejected → `c` rejected, `d` accepted. The guilty one is not sent again before it changes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -111,7 +110,7 @@ class Subscription:
         """Held, and not there any more: goes last."""
         self._absent: set[str] = set()
         """Wanted, not there, and the client knows."""
-        self._suspects: deque[tuple[str, ...]] = deque()
+        self._suspects: list[tuple[str, ...]] = []
         """Names that were in a rejected response, in the parts in which they are tried again."""
 
     def __repr__(self) -> str:
@@ -242,7 +241,7 @@ class Subscription:
         elif len(news) > 1:
             rest = [one for one in news if one not in guilty]
             parts = [rest, *([one] for one in guilty)] if guilty and rest else _halves(news)
-            self._suspects.extendleft(reversed([tuple(one.name for one in part) for part in parts]))
+            self._suspects[:0] = [tuple(one.name for one in part) for part in parts]
             return
         for one in guilty or news:
             self.rejected[one.name] = Rejection(one.version, error, now)
@@ -278,7 +277,7 @@ class Subscription:
         if self.sent is not None:
             return None
         while self._suspects:
-            names = self._suspects.popleft()
+            names = self._suspects.pop(0)
             self._touched.difference_update(names)
             if news := [one for name in names if (one := self._new(supply, name))]:
                 return self._out(supply, news, ())
@@ -341,6 +340,10 @@ class Subscription:
             self._touched.discard(name)
             if name in self.names or self.is_wildcard:  # else it is to be repeated as soon as it is wanted
                 self._asked.discard(name)
+        if not self._asked:
+            self._asked = set()  # an emptied set keeps its room
+        if not self._touched:
+            self._touched = set()
         return news, absent
 
     def _is_news_that_absent(self, supply: Supply, name: str) -> bool:
