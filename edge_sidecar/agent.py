@@ -18,9 +18,10 @@ from time import monotonic
 from typing import Any, Final
 
 from edge_sidecar.bootstrap import RELAY
-from edge_sidecar.envoy.envoys import Envoys, Plan
+from edge_sidecar.envoy.envoys import Envoys, Plan, Running
 from edge_sidecar.envoy.process import version_of
 from edge_sidecar.envoy.program import find_envoy
+from edge_sidecar.lifecycle import STABLE
 from edge_sidecar.membership import Membership
 from edge_sidecar.pause import Pause
 from edge_sidecar.relay import Relay, disk
@@ -29,7 +30,7 @@ from edge_sidecar.relay.relay import acknowledged
 from edge_sidecar.relay.server import serving
 from edge_sidecar.relay.shelf import Item, Shelf
 from edge_sidecar.reporting import Condition, Reporting
-from edge_sidecar.settings import Settings
+from edge_sidecar.settings import HTTP_PORT, Settings
 from edge_sidecar.status import Status, write_status
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.discovery import Type
@@ -88,7 +89,9 @@ class Agent:
         shelf = Shelf()
         shelf.restore(disk.load(self._shelf_folder))
         self._relay = Relay(shelf, self._note)
-        self._envoys = Envoys(plan, self._changed.set, self._relay.retire)
+        self._envoys = Envoys(
+            plan, changed=self._changed.set, took_over=self._relay.retire, crashed=self._relay.crashed
+        )
         self._reporting = Reporting(settings, membership)
         self._socket = plan.sockets / RELAY
         self._served = -math.inf
@@ -98,6 +101,8 @@ class Agent:
         self._read: Mapping[str, Item] = {}
         """The listeners from which that was read."""
         self._hub_trouble = ""
+        self._proven = -math.inf
+        """When what the Envoy works with was proved last."""
 
     async def run(self) -> None:
         """Until told to end."""
@@ -105,7 +110,7 @@ class Agent:
             with _told_to_end(self._envoys.replace) as end:
                 parts = (
                     self._membership.keep(),
-                    self._reporting.keep(),
+                    *(() if self._settings.service else (self._reporting.keep(),)),
                     self._follow_hub(),
                     self._save(),
                     self._watch(),
@@ -151,19 +156,18 @@ class Agent:
         self._hub_trouble = trouble
 
     def _node(self) -> Mapping[str, Any]:
+        """What the hub must know to say what this Envoy gets; a service's sidecar gets what any Envoy gets."""
         settings = self._settings
-        said = {
-            "kind": "edge",
-            "zone": settings.zone,
-            "data": ".",
-            "edge": self._membership.held.identity.name,
-            "address": settings.address,
-            "service": settings.service,
-        }
+        said = {"zone": settings.zone, "data": "."}
+        if settings.service:
+            said |= {"kind": "envoy", "outbound": f"{settings.address}:{HTTP_PORT}"}
+        else:
+            name = self._membership.held.identity.name
+            said |= {"kind": "edge", "edge": name, "address": settings.address}
         return {
             "id": f"{settings.zone}/{settings.name}",
             "cluster": settings.zone,
-            "metadata": {"pilot-plus": {name: value for name, value in said.items() if value}},
+            "metadata": {"pilot-plus": said},
         }
 
     # ------------------------------------------------------------------------------------------ what is kept and told
@@ -195,6 +199,7 @@ class Agent:
             one = self._envoys.newest
             if one is not None and self._envoys.lifecycle.is_serving:
                 self._served = monotonic()
+                self._prove(one)
                 try:
                     connections = await one.admin.connections()
                     if not self._relay.is_idle or not await one.admin.is_warm():
@@ -210,6 +215,12 @@ class Agent:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _prove(self, one: Running) -> None:
+        """What an Envoy has lived with for a while is what to go back to, should the next one crash."""
+        if self._served - max(one.began, self._proven) >= STABLE:
+            self._relay.shelf.prove()
+            self._proven = self._served
 
     def _acknowledged(self) -> Mapping[tuple[Type, str], str]:
         good = dict(self._relay.shelf.good(Type.LISTENER))
@@ -231,6 +242,11 @@ class Agent:
             )
         )
 
+    def _trouble_outside(self) -> str:
+        if self._reporting.trouble and not self._settings.service:
+            return self._reporting.trouble
+        return "" if self._relay.is_told else self._hub_trouble
+
     def _trouble(self) -> str:
         rejected = [f"{name}: {one.why}" for (_, name), one in self._relay.shelf.rejected.items()]
         return self._envoys.trouble or (f"Envoy rejects {rejected[0]}" if rejected else "")
@@ -247,7 +263,7 @@ class Agent:
                 identity=str(held.identity),
                 hub=str(self._settings.hub),
                 session=self._reporting.is_on,
-                trouble=self._reporting.trouble or self._hub_trouble or self._trouble(),
+                trouble=self._trouble_outside() or self._trouble(),
                 draining=self._reporting.condition.draining,
                 certificate_expires=held.expires.isoformat(),
                 envoy_version=self._envoy_version,

@@ -43,9 +43,10 @@ class Membership:
             OSError: the folder can't be read or written.
         """
         folder, pause = Folder(settings.data), Pause()
+        name = "" if settings.service else settings.name  # a service's identity is the service, of whichever copy
         while True:
             try:
-                held = await obtain(settings.hub, settings.token, settings.name, folder, now)
+                held = await obtain(settings.hub, settings.token, name, folder, now)
             except ConnectionError as error:
                 log.warning("can't join yet: %s", error)
                 await asyncio.sleep(pause.next())

@@ -103,8 +103,7 @@ class Reporting:
         self.trouble = trouble
 
     async def _live(self, pause: Pause) -> None:
-        registration = None if self._settings.service else self._registration()
-        async with open_session(self._settings.hub, self._membership.held, registration) as session:
+        async with open_session(self._settings.hub, self._membership.held, self._registration()) as session:
             self._session, self._told, self.trouble = session, {}, ""
             self._ended.clear()
             pause.reset()

@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outside: str = ""
     """What callers from other zones dial; empty: the address."""
     service: str = ""
-    """For the sidecar of one application, its service."""
+    """For the sidecar of one application, its service. It has no session: its identity is that of all copies."""
     dial_out: tuple[Address, ...] = ()
     drain_time: float = 5.0
     """Seconds that connections get to end by themselves."""

@@ -43,19 +43,29 @@ class Running(msgspec.Struct, frozen=True):
 
     process: Process
     admin: Admin
+    began: float
+    """Monotonic seconds."""
 
 
 class Envoys:
     """The Envoys, and the state machine that says which there are."""
 
-    def __init__(self, plan: Plan, changed: Callable[[], None], took_over: Callable[[], None]) -> None:
-        """`changed`: one has begun to serve, or ended; `took_over`: a new one serves, and those before it drain."""
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        changed: Callable[[], None],
+        took_over: Callable[[], None],
+        crashed: Callable[[int], None],
+    ) -> None:
+        """Who hears that something changed; that a new one serves and others drain; of crashes, how many in a row."""
         self.lifecycle = Lifecycle()
         self.trouble = ""
         """Why none serves, or the last one ended."""
         self._plan = plan
         self._changed = changed
         self._took_over = took_over
+        self._crashed = crashed
         self._commands: asyncio.Queue[Command] = asyncio.Queue()
         self._lives: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Running] = {}
@@ -105,7 +115,7 @@ class Envoys:
             (plan.data / admin_socket(number)).unlink(missing_ok=True)
             async with running(plan.program, plan.data, place, _options(plan)) as process:
                 began = monotonic()
-                self._running[number] = Running(process, Admin(plan.sockets / admin_socket(number)))
+                self._running[number] = Running(process, Admin(plan.sockets / admin_socket(number)), began)
                 log.info("Envoy %d starts as process %d", number, process.pid)
                 await self._attend(number, self._running[number])
         except (Refused, OSError) as error:
@@ -115,7 +125,11 @@ class Envoys:
             self._running.pop(number, None)
             for file in (f"run/envoy-{number}.json", admin_socket(number)):
                 (plan.data / file).unlink(missing_ok=True)
-            self._obey(self.lifecycle.exited(number, monotonic() - began))
+            before = self.lifecycle.crashes
+            commands = self.lifecycle.exited(number, monotonic() - began)
+            if self.lifecycle.crashes != before:
+                self._crashed(self.lifecycle.crashes)
+            self._obey(commands)
 
     async def _attend(self, number: int, one: Running) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -6,6 +6,7 @@ listens, at once.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from envoy.service.discovery.v3 import discovery_pb2 as pb
 
@@ -13,6 +14,11 @@ from edge_sidecar.relay.shelf import Item, Shelf
 from edge_sidecar.relay.stream import Stream
 from pilot_plus.wire import edge_pb2
 from pilot_plus.wire.discovery import WILDCARD, Type, parse_carried
+
+DOUBT: Final = 2
+"""Crashes in a row after which what is new is under suspicion."""
+RELIEVE: Final = 4
+"""Crashes in a row after which it is no more."""
 
 
 class _Owed:
@@ -46,6 +52,8 @@ class Relay:
             names.update(shelf.names(type_))
         self._to_hub: list[pb.DeltaDiscoveryRequest] = []
         self.hub_awake = asyncio.Event()
+        self.is_told = False
+        """Whether the hub has said anything on the line that there is now."""
 
     # ------------------------------------------------------------------------------------------ an Envoy's side
 
@@ -59,6 +67,13 @@ class Relay:
         self._wires.remove(wire)
         for type_ in list(self._owed):
             self._settle(type_, self._owed[type_].names.copy(), "")
+
+    def crashed(self, in_a_row: int) -> None:
+        """An Envoy has ended by itself."""
+        if in_a_row == DOUBT:
+            self.shelf.doubt()
+        elif in_a_row == RELIEVE:
+            self.shelf.relieve()
 
     def retire(self) -> None:
         """All Envoys but the one that connected last drain from now on."""
@@ -101,6 +116,7 @@ class Relay:
         """What to say first to a hub: what we want, and what we have."""
         self._to_hub.clear()
         self._owed.clear()
+        self.is_told = False
         requests = []
         for type_ in Type:
             names = ["*"] if type_ in WILDCARD else sorted(self._interest[type_])
@@ -120,6 +136,7 @@ class Relay:
         except ValueError:
             return
         items = {one.name: Item(one.version, one.SerializeToString()) for one in response.resources}
+        self.is_told = True
         changed = self.shelf.offer(type_, items, response.removed_resources)
         for wire in self._wires:
             wire.stream.on_changed(type_, changed)

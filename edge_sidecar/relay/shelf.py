@@ -3,13 +3,19 @@
 offered v3    good v2                     an Envoy gets v3
 offered v3    good v2    rejected v3      an Envoy gets v2, until the hub offers v4
 -             good v2                     gone: an Envoy hears so
+proven v2     good v3                     Envoys crash again and again: v3 is under suspicion, and v2 is back
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
 
 import msgspec
 
 from pilot_plus.wire.discovery import Type
+
+SUSPECTS: Final = (Type.CLUSTER, Type.LISTENER, Type.ROUTES)
+"""What may make an Envoy crash: how it is built, and not where instances are."""
+CRASHED: Final = "Envoy crashed again and again soon after it got this"
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -17,6 +23,9 @@ class Item(msgspec.Struct, frozen=True):
 
     version: str
     data: bytes
+
+
+Goods: TypeAlias = dict[Type, dict[str, Item]]
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -34,6 +43,8 @@ class Shelf:
         self._good: dict[Type, dict[str, Item]] = {type_: {} for type_ in Type}
         self._absent: dict[Type, set[str]] = {type_: set() for type_ in Type}
         self._answered: set[Type] = set()
+        self._lived_with: Goods | None = None
+        self._proven: Goods | None = None
         self.rejected: dict[tuple[Type, str], Rejected] = {}
 
     def restore(self, good: Mapping[Type, Mapping[str, Item]]) -> None:
@@ -42,6 +53,8 @@ class Shelf:
             self._offered[type_] = dict(items)
             self._good[type_] = dict(items)
             self._answered.add(type_)
+        if good:
+            self._proven = self._lived_with = self._copied()
 
     def offer(self, type_: Type, items: Mapping[str, Item], removed: Iterable[str]) -> frozenset[str]:
         """Take what the hub says; the names that are new, changed or gone."""
@@ -76,6 +89,30 @@ class Shelf:
     def reject(self, type_: Type, name: str, version: str, why: str) -> None:
         """An Envoy can't use this."""
         self.rejected[type_, name] = Rejected(version, why)
+
+    def prove(self) -> None:
+        """An Envoy has lived for a while: what was good at the last call, it has lived with since."""
+        self._proven, self._lived_with = self._lived_with or self._proven, self._copied()
+
+    def doubt(self) -> None:
+        """Envoys crash in a row: go back to what one has lived with, until the hub says something else."""
+        self._lived_with = None
+        if self._proven is None:
+            return
+        for type_ in SUSPECTS:
+            proven, good = self._proven[type_], self._good[type_]
+            for name, item in self._offered[type_].items():
+                if proven.get(name) != item:
+                    self.rejected[type_, name] = Rejected(item.version, CRASHED)
+            good.clear()
+            good.update({name: item for name, item in proven.items() if name in self._offered[type_]})
+
+    def relieve(self) -> None:
+        """They crash all the same: it was none of that."""
+        self.rejected = {key: one for key, one in self.rejected.items() if one.why != CRASHED}
+
+    def _copied(self) -> Goods:
+        return {type_: dict(self._good[type_]) for type_ in SUSPECTS}
 
     def best(self, type_: Type, name: str) -> Item | None:
         """What an Envoy should have."""

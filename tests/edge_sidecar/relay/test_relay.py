@@ -223,6 +223,47 @@ def test_what_was_good_is_served_again_before_the_hub_is_there():
     assert told(wire) == ["a=1"]
 
 
+def test_when_envoys_crash_in_a_row_the_last_configuration_that_one_lived_with_is_back():
+    scene = Scene()
+    first = scene.relay.attach()
+    ask(first, Type.LISTENER, "*")
+    scene.hub_says(Type.LISTENER, a="1", b="1")
+    told(first)
+    answer(first, Type.LISTENER, "1")
+    scene.shelf.prove()
+    scene.shelf.prove()
+    scene.hub_says(Type.LISTENER, ["b"], a="2", c="2")
+    told(first)
+    answer(first, Type.LISTENER, "2")
+    scene.relay.detach(first)
+
+    scene.relay.crashed(1)
+    assert started(scene) == ["a=2", "c=2"]
+    scene.relay.crashed(2)
+    assert started(scene) == ["a=1"]
+    scene.hub_says(Type.LISTENER, a="3")
+    assert started(scene) == ["a=3"]
+    scene.relay.crashed(3)
+    scene.relay.crashed(4)
+    assert started(scene) == ["a=3", "c=2"]
+
+
+def test_an_agent_that_has_nothing_to_go_back_to_goes_on():
+    scene = Scene()
+    scene.hub_says(Type.LISTENER, a="1")
+    scene.relay.crashed(2)
+    assert started(scene) == ["a=1"]
+
+
+def started(scene: Scene) -> list[str]:
+    """What an Envoy that starts gets."""
+    wire = scene.relay.attach()
+    ask(wire, Type.LISTENER, "*")
+    found = told(wire)
+    scene.relay.detach(wire)
+    return found
+
+
 def test_a_verdict_on_another_response_and_a_type_that_nobody_serves_change_nothing():
     scene = Scene()
     wire = scene.relay.attach()

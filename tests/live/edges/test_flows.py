@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from devservers.envoy import Envoy
 from devservers.network import free_port
 from devservers.tls import Authority
+from tests.edge_sidecar.agent import agent_of
 from tests.live.edges.applications import echo, greeter, serving, web
 from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
 
@@ -100,6 +102,52 @@ async def test_an_envoy_and_a_grpc_client_in_the_mesh_call_by_host_what_lies_beh
         out, _ = await said.communicate()
         assert out.decode().strip() == "hello"
         assert await edge.figure("http.mesh|legacy/echo|grpc.downstream_rq_completed") == 1
+
+
+async def test_a_list_of_callers_changes_and_cuts_nobody_off_and_a_service_proves_that_it_is_one(
+    company: Company, tmp_path: Path
+):
+    def exports(*allow: str) -> list[dict[str, Any]]:
+        return [{"services": ["legacy/*"], "from": ["legacy"], "to": ["mesh"], "allow": allow}]
+
+    async with serving(echo) as redis, serving(web("orders")) as orders:
+        await company.register("legacy/redis", "127.0.0.1", redis, "tcp", name="redis")
+        await company.register("legacy/orders", "127.0.0.1", orders, "http")
+        await company.edge("legacy")
+        await company.until_seen("legacy/redis", "mesh")
+        member = await company.identity("mesh", "web-1")
+        sni = "redis.redis.legacy.mesh"
+        reader, writer = await asyncio.open_connection(LEGACY, MESH_PORT, ssl=member, server_hostname=sni)
+        company.hub.reload(exports=exports("ns/shop"))
+        await refused(member, sni)
+        writer.write(b"still here")
+        assert await reader.readexactly(10) == b"still here"
+        writer.transport.abort()
+
+        token = await company.token("--zone", "mesh", "--service", "shop/web")
+        options = ("--service", "shop/web")
+        sidecar = agent_of(company.xds, token, tmp_path / "sidecar", *options, address=MESH, zone="mesh")
+        async with sidecar as agent:
+            assert await ask_patiently(MESH, HTTP_PORT, "orders.legacy.mesh") == (200, "orders")
+            assert agent.status["identity"] == "spiffe://east.example/zone/mesh/ns/shop/svc/web"
+            assert [one["name"] for one in (await company.hub.get("/edges"))["edges"]] == ["edge-legacy"]
+            assert await agent.stop() == 0
+
+
+async def refused(caller: ssl.SSLContext, sni: str) -> None:
+    """Wait until somebody is let in no more."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(LEGACY, MESH_PORT, ssl=caller, server_hostname=sni)
+                writer.write(b"x")
+                said = await reader.read(1)
+                writer.transport.abort()
+            except OSError:
+                return
+            if not said:
+                return
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
