@@ -1,6 +1,9 @@
 """Brings a database to the shape that this version needs: Alembic's revisions, run under a lock when it is opened."""
 
+import asyncio
 from pathlib import Path
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 import sqlalchemy as sa
@@ -29,7 +32,16 @@ async def migrate(store: Store, migrations: Migrations) -> None:
     """
     async with store.writing(migrations.turn) as connection:
         if await _version(connection, migrations) != migrations.head:
-            await connection.run_sync(_upgrade, migrations)
+            async with _alone():
+                await connection.run_sync(_upgrade, migrations)
+
+
+_turns: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
+
+
+def _alone() -> asyncio.Lock:
+    """One migration at a time: Alembic's revisions speak to a global, and would meet the database of another one."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 async def _version(connection: AsyncConnection, migrations: Migrations) -> str | None:
