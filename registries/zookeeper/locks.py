@@ -10,16 +10,19 @@ its lock is still held; `Check` needs no session for that.
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import Final
 from uuid import uuid4
 
 import msgspec
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import ConnectionLoss, KazooException, NoNodeError
 
 from pilot_plus.ports import SourceLost
 from registries.layouts.etcdkeys import id_part
 from registries.zookeeper.connection import Connection, connection
 from registries.zookeeper.requests import Check, Children, Create, Data, Delete, Node
 from registries.zookeeper.settings import Settings
+
+_TRIES: Final = 3
 
 
 class Locks:
@@ -43,11 +46,7 @@ class Locks:
         session = await self._begun(ttl)
         directory = f"{self._settings.locks}/{id_part(name)}"
         ticket = self._tickets.setdefault((name, owner), uuid4().hex)
-        queue = await self._queue(session, directory)
-        if not any(one.startswith(ticket) for one in queue):
-            await self._enqueue(session, directory, ticket, owner)
-            queue = await self._queue(session, directory)
-        for first in sorted(queue, key=_number):
+        for first in sorted(await self._joined(session, directory, ticket, owner), key=_number):
             path = f"{directory}/{first}"
             (node,) = await _asked(session, [Data(path)])
             if isinstance(node, Node):  # else it has ended meanwhile, and the next one is the first
@@ -78,6 +77,15 @@ class Locks:
             self._session = await self._opened.enter_async_context(connection(chosen))
         return self._session
 
+    async def _joined(self, session: Connection, directory: str, ticket: str, owner: str) -> list[str]:
+        """The queue, with our ticket in it."""
+        for _ in range(_TRIES):  # where the connection broke, the ticket is there or not: the queue says which
+            queue = await self._queue(session, directory)
+            if any(one.startswith(ticket) for one in queue):
+                return queue
+            await self._enqueue(session, directory, ticket, owner)
+        return await self._queue(session, directory)
+
     async def _queue(self, session: Connection, directory: str) -> list[str]:
         (names,) = await _asked(session, [Children(directory)])
         return names if isinstance(names, list) else []
@@ -87,7 +95,8 @@ class Locks:
         parents = [Create("/" + "/".join(steps[: end + 1])) for end in range(len(steps))]
         mine = Create(f"{directory}/{ticket}-", owner.encode(), ephemeral=True, sequence=True)
         answers = await session.try_all([*parents, mine])
-        if isinstance(error := answers[-1], KazooException):
+        error = answers[-1]
+        if isinstance(error, KazooException) and not isinstance(error, ConnectionLoss):
             raise SourceLost(
                 f"{directory}: {session.in_words(error)}: to write here, the hub needs to create and delete nodes there"
             )
@@ -100,8 +109,12 @@ def _number(name: str) -> int:
 
 
 async def _asked(session: Connection, requests: Sequence[Children | Data | Delete]) -> list[object]:
-    """The answers; None for a node that is not there."""
-    answers: list[object] = list(await session.try_all(requests))
+    """The answers; None for a node that is not there. A connection that broke is asked again: the session may live."""
+    answers: list[object] = []
+    for _ in range(_TRIES):
+        answers = list(await session.try_all(requests))
+        if not any(isinstance(answer, ConnectionLoss) for answer in answers):
+            break
     for request, answer in zip(requests, answers, strict=True):
         if isinstance(answer, KazooException) and not isinstance(answer, NoNodeError):
             raise SourceLost(f"{request.path}: {session.in_words(answer)}") from answer

@@ -298,3 +298,14 @@ async def test_who_has_lost_the_lock_writes_nothing_until_it_is_his_again(zookee
         assert len(nodes(zookeeper, "/fenced/curator/com.example.Orders")) == 1
         assert await one.claim("sync-east", "one", 4.0) == "one"
         await put(one, *(copy("curator", number) for number in (1, 2, 3)))
+
+
+async def test_a_lock_outlives_a_break_of_its_connection(fresh: Fresh):
+    server = fresh(ZooKeeper)
+    async with FaultProxy(server.address) as proxy, connect(settings(server, "/broken", "curator")) as other:
+        async with connect(settings(server, "/broken", "curator", address=proxy.address)) as one:
+            assert await one.claim("sync-east", "one", 4.0) == "one"
+            proxy.reset()
+            assert await one.claim("sync-east", "one", 4.0) == "one"
+            assert await other.claim("sync-east", "other", 4.0) == "one"
+        assert await other.claim("sync-east", "other", 4.0) == "other"
