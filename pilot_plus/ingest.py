@@ -72,7 +72,7 @@ class Ingest:
 
     def restore(self, name: str, records: list[Instance | Service]) -> None:
         """Show what the journal last knew of a source; before `run`."""
-        self._publish(name, restore(self._holder.current, name, records))
+        self._publish(name, restore(self._holder.current, name, records, self._sources[name].rules.admission))
 
     async def release(self, name: str) -> int:
         """Let the held removals of a source happen; return how many they were."""

@@ -11,6 +11,7 @@ from pilot_plus.catalog import Catalog, Holder, Source
 from pilot_plus.catalog.admission import Admission, listens_only_on_loopback
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import Limits
+from pilot_plus.catalog.naming import Naming, aliases_of
 from pilot_plus.config import Config, ConfigError, Guard, Peer
 from pilot_plus.embassy import Embassy
 from pilot_plus.ingest import Ingest, Watched
@@ -61,6 +62,7 @@ def rules_of(config: Config, peer: Peer) -> Rules:
         own_hosts=frozenset(address.host for address in listeners),
         own_listeners=frozenset((address.host, address.port) for address in listeners),
         writes_reserved=True,
+        naming=Naming(aliases=aliases_of(config)),
     )
     guard = Guard()
     limits = Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min)

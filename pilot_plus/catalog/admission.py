@@ -11,7 +11,7 @@ import msgspec
 
 from pilot_plus.catalog.naming import Naming, Step, naming_of
 from pilot_plus.config import Config, RegistrySection
-from pilot_plus.model import NO_ORIGIN, UNKNOWN_PROTOCOL, Instance, Origin, Port, Service, shared_ports
+from pilot_plus.model import NO_ORIGIN, UNKNOWN_PROTOCOL, Instance, Origin, Port, Service, shared_ports, split_service
 from pilot_plus.quantities import Address, matches
 
 RESERVED_NAMESPACE: Final = "pilot-plus"
@@ -70,6 +70,20 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         namespace, name, native = self.named(found.namespace, found.name)
         aliases = tuple("/".join(self.named(found.namespace, alias)[:2]) for alias in found.aliases)
         return msgspec.structs.replace(found, namespace=namespace, name=name, aliases=aliases, native=native)
+
+    def again(self, known: Instance | Service) -> Instance | Service:
+        """A record that was admitted once, perhaps by other rules, by the rules of now.
+
+        Raises:
+            ValueError: it may not enter any more.
+        """
+        namespace, name = split_service(known.native or known.service)
+        if namespace == self.namespace:
+            namespace = ""  # filled in, most likely
+        if isinstance(known, Instance):
+            return self.instance(msgspec.structs.replace(known, namespace=namespace, name=name))
+        bare = msgspec.structs.replace(known, namespace=namespace, name=name, aliases=())
+        return msgspec.structs.replace(self.service(bare), aliases=known.aliases)
 
     def named(self, namespace: str, name: str) -> tuple[str, str, str]:
         """Namespace and name in the catalog of a service that the registry calls so, and its native name if it differs.

@@ -6,6 +6,7 @@ doesn't keep the event loop from everything else.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -66,9 +67,12 @@ def steps(
     return (yield from _indexed(catalog, source, heard.changes))
 
 
-def restore(catalog: Catalog, name: str, records: Iterable[Record]) -> Folded:
-    """Take in what the journal last knew of a source: stale, and never yet synced."""
-    changes: dict[str, Record | None] = {record.key: record for record in records}
+def restore(catalog: Catalog, name: str, records: Iterable[Record], admission: Admission) -> Folded:
+    """Take in what the journal last knew of a source: stale, and never yet synced. The rules may be others by now."""
+    changes: dict[str, Record | None] = {}
+    for record in records:
+        with suppress(ValueError):
+            changes[record.key] = admission.again(record)
     source = catalog.sources[name]
     passing = [record for record in changes.values() if _passes(record)]
     first_hand = sum(isinstance(record, Instance) and source.is_first_hand(record) for record in passing)

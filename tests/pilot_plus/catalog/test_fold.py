@@ -247,7 +247,9 @@ def test_a_source_without_a_guard_holds_nothing():
 
 
 def test_what_the_journal_knew_is_stale_and_the_first_list_replaces_it_unheld():
-    restored = restore(catalog(), "zk", [msgspec.structs.replace(one, namespace="legacy") for one in TEN])
+    restored = restore(
+        catalog(), "zk", [msgspec.structs.replace(one, namespace="legacy") for one in TEN], RULES.admission
+    )
     assert restored.catalog.sources["zk"].is_stale
     assert len(shown(restored)) == 10
     assert shown(folded(Reset(instances=TEN[:1]), at=restored.catalog, now=1.0)) == ["i0"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pilot_plus.catalog import Catalog, Source
 from pilot_plus.catalog.admission import Admission, admission_of
-from pilot_plus.catalog.fold import Rules, fold
+from pilot_plus.catalog.fold import Rules, fold, restore
 from pilot_plus.config import Config, ConfigError, parse
 from pilot_plus.model import NO_ORIGIN, Drop, Instance, Origin, Port, Put, Reset, Service, instance
 
@@ -181,6 +181,34 @@ def test_a_record_lands_in_its_registrys_namespace_or_in_one_that_the_configurat
         assert granted.shown_as("legacy", name) == here.service
         native = here.native or here.service
         assert [native, *(step.name for step in granted.why_named(*native.split("/", 1)))][-1] == here.service
+
+
+# ------------------------------------------------------------------------------------------------ other rules by now
+
+
+@given(_NAMES, _RULES, _RULES, _ORIGINS)
+def test_what_was_admitted_by_other_rules_is_admitted_again_as_if_it_came_now(
+    name: str, before: tuple[tuple[str, str], ...], now: tuple[tuple[str, str], ...], origin: Origin
+):
+    record = found(name, origin=origin)
+    was = _admitted(admission("zk", before, aliases=_ALIASES), record)
+    ruling = admission("zk", now, conflicts="separate", aliases=_ALIASES)
+    if was is None:
+        return
+    expected = _admitted(ruling, record)
+    try:
+        assert ruling.again(was) == expected
+    except ValueError:
+        assert expected is None
+
+
+def test_a_grant_that_was_taken_back_counts_for_what_the_journal_knows():
+    known = admission("k8s").instance(found("orders", "team-a"))
+    fewer = msgspec.structs.replace(admission("k8s"), namespaces=("shop",))
+    assert dict(restore(empty(), "zk", [known], fewer).catalog.entries) == {}
+    assert list(restore(empty(), "zk", [known], admission("k8s")).catalog.entries) == ["team-a/orders"]
+    service = admission("zk").service(Service(key="s", name="a", aliases=("b",)))
+    assert admission("zk", (("a", "c"),)).again(service).service == "legacy/c"
 
 
 # ------------------------------------------------------------------------------------------------ further names
