@@ -1,6 +1,7 @@
 """The embassy: how our hub proves to hubs of other clusters who it is, and knows them."""
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 import msgspec
@@ -11,6 +12,7 @@ from pilot_plus.identity.pacts import Pacts
 from pilot_plus.ports import SourceLost
 from pilot_plus.quantities import seconds_of
 from pilot_plus.servers.join.calls import Context, chain_of
+from pilot_plus.servers.xds.supplier import Abroad
 from pilot_plus.wire import edge_pb2
 from pilot_plus.wire import peer_pb2 as pb
 from pilot_plus.wire.certificates import Certificate, key_pem, pem, utc_now
@@ -83,6 +85,14 @@ class Embassy:
         except ValueError as error:
             return str(error)
         return ""
+
+    def abroad(self) -> Mapping[str, Abroad]:
+        """Whom the members of our cluster believe in others."""
+        return {
+            pact.cluster: Abroad(pact.trust_domain, pem(pact.trust.roots).decode())
+            for pact in self._pacts.all()
+            if self._peer(pact.cluster)
+        }
 
     def trust(self) -> edge_pb2.Trust:
         """Whom to believe in our cluster."""

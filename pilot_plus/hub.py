@@ -79,7 +79,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         near = neighbours.Neighbours(config, holder, ingest, embassy)
         recorder = _recorder(config, journal, holder)
         past = Past(recorder, journal.archive) if recorder else None
-        supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic)
+        supplier = xds.Supplier(config, holder, members.gate, _journalled(config), monotonic, embassy.abroad)
         clients = xds.Report(supplier.roster, config.cluster, monotonic)
         context = Context(
             config,

@@ -1,9 +1,12 @@
 """The supplier: keeps what xDS serves in step with the catalog, with whom to believe, and with the configuration."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import Final, TypeAlias
+
+import msgspec
 
 from pilot_plus.catalog import Catalog, Holder
 from pilot_plus.config import Config
@@ -13,18 +16,45 @@ from pilot_plus.views.edges import Carrying
 from pilot_plus.views.topology import Topology, topology_of
 from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.tls import Domains, anchors_of
+from pilot_plus.wire.trust import Trust
 
 SETTLES_WITHIN: Final = 3.0
 """Seconds that a hub that starts waits for its registries before it serves what its journal last knew of them."""
+
+
+LOOK_ABROAD: Final = 1.0
+"""Seconds between two looks at whom to believe in other clusters."""
+
+
+class Abroad(msgspec.Struct, frozen=True):
+    """Whom to believe in another cluster."""
+
+    domain: str
+    """Its trust domain."""
+    roots: str
+    """PEM."""
+
+
+Others: TypeAlias = Mapping[str, Abroad]
+"""By cluster."""
 
 
 class Supplier:
     """Advances the stock, and lets the roster tell whom it concerns."""
 
     def __init__(
-        self, config: Config, holder: Holder, gate: Gate, journalled: frozenset[str], clock: Callable[[], float]
+        self,
+        config: Config,
+        holder: Holder,
+        gate: Gate,
+        journalled: frozenset[str],
+        clock: Callable[[], float],
+        others: Callable[[], Others] = dict,
     ) -> None:
-        """`journalled`: the sources whose records are there from the start, as the journal last knew them."""
+        """`journalled`: the sources whose records are there from the start, as the journal last knew them.
+
+        `others`: whom to believe in other clusters.
+        """
         self.settled = asyncio.Event()
         """Clients are answered from then on: before, an instance that is not there may only not have been heard yet."""
         self._holder = holder
@@ -32,8 +62,10 @@ class Supplier:
         self._journalled = journalled
         self._patience = float(config.ready_after)
         self._topology = topology_of(config)
-        self._stock = Stock(holder.current, self._topology, Domains(((config.cluster, config.trust_domain),)))
-        self._stock.believe(anchors_of(gate.trust))
+        self._home = config.cluster, config.trust_domain
+        self._others = others
+        self._stock = Stock(holder.current, self._topology, self._domains(others()))
+        self._believe(gate.trust, others())
         self.roster = Roster(self._stock, clock)
         self._news = asyncio.Event()
 
@@ -77,11 +109,23 @@ class Supplier:
                 self._news.set()
 
     async def _follow_trust(self) -> None:
-        trust = self._gate.trust
+        trust, others = self._gate.trust, self._others()
         while True:
-            self._stock.believe(anchors_of(trust))
+            self._believe(trust, others)
             self._news.set()
-            trust = await self._gate.next_trust(trust)
+            while (self._gate.trust, self._others()) == (trust, others):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_ABROAD):
+                        await self._gate.next_trust(trust)
+            trust, others = self._gate.trust, self._others()
+
+    def _believe(self, trust: Trust, others: Others) -> None:
+        roots = {one.domain: one.roots for one in others.values()}
+        self._stock.believe(anchors_of(trust, self._home[1], roots), self._domains(others))
+
+    def _domains(self, others: Others) -> Domains:
+        named = (self._home, *sorted((cluster, one.domain) for cluster, one in others.items()))
+        return Domains(named, home=self._home[0])
 
     async def _settle(self) -> None:
         """Wait until nothing is only unheard."""

@@ -27,6 +27,10 @@ class Caller(msgspec.Struct, frozen=True, order=True):
     text: str
     is_prefix: bool = False
 
+    def is_of(self, domain: str) -> bool:
+        """Whether its identities are of a trust domain."""
+        return self.text.startswith(f"spiffe://{domain}/")
+
 
 def callers_of(topology: Topology, domains: Domains, zone: str, entry: Entry) -> tuple[Caller, ...]:
     """Who may call the instances that a service has in a zone, from any other zone; empty: nobody."""

@@ -110,7 +110,8 @@ def socket_match(domains: Domains, security: Security, service: str, *, is_negot
         ValueError: nobody can prove it.
     """
     alpn = ("h2", "http/1.1") if is_negotiated else ()
-    socket = upstream_context(must_be(domains, security, service), alpn=alpn)
+    trust = domains.trust(security.zone.partition("/")[0])
+    socket = upstream_context(must_be(domains, security, service), trust=trust, alpn=alpn)
     match = {"name": str(security), "match": {MATCHED_BY: str(security)}, "transport_socket": socket}
     other = {"transport_socket": socket} if is_negotiated else {}
     return encoded(Cluster, {"transport_socket_matches": [match], **other})

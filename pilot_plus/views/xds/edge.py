@@ -19,7 +19,7 @@ from pilot_plus.views.xds.outlook import Outlook
 from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
-from pilot_plus.views.xds.tls import OWN, TRUST, Anchors, own_secret, trust_secret
+from pilot_plus.views.xds.tls import OWN, Anchors, is_trust, own_secret, trust_secret
 from pilot_plus.views.xds.world import World
 from pilot_plus.wire.discovery import MESH, PLAIN, Carried
 
@@ -103,9 +103,9 @@ class EdgeShelf:
 
     def believe(self, anchors: Anchors, moment: int) -> None:
         """These are to be believed now."""
-        self._anchors = anchors
+        before, self._anchors = self._anchors, anchors
         lists = {ALLOW + gate.face.host for gate in self._inbound.gates()}
-        self._note({Type.SECRET: {TRUST, *lists}}, moment)
+        self._note({Type.SECRET: before.secrets | anchors.secrets | lists}, moment)
 
     def _note(self, found: dict[Type, set[str]], moment: int) -> None:
         if not found:
@@ -142,10 +142,10 @@ class EdgeShelf:
     def _secret(self, name: str) -> bytes | None:
         if name == OWN and self.profile.data:
             return own_secret(self.profile.data)
+        if is_trust(name):
+            return trust_secret(self._anchors, name)
         if not self._anchors.roots:
             return None
-        if name == TRUST:
-            return trust_secret(self._anchors)
         gate = self._inbound.gate(name) if name.startswith(ALLOW) else None
         return allow_secret(name, self._anchors, gate.callers) if gate else None
 

@@ -31,7 +31,7 @@ from pilot_plus.views.xds.cluster import Family
 from pilot_plus.views.xds.encoding import encoded, field, text_field
 from pilot_plus.views.xds.listener import MANAGER, http_manager, tcp_proxy
 from pilot_plus.views.xds.route import RETRIES
-from pilot_plus.views.xds.tls import ADS, OWN, Anchors, trust_context
+from pilot_plus.views.xds.tls import ADS, OWN, Anchors, guests_context, trust_context
 
 HTTP: Final = "http"
 """The name of the shared HTTP listener."""
@@ -201,5 +201,7 @@ def allow_secret(name: str, anchors: Anchors, callers: tuple[Caller, ...]) -> by
     matchers = [
         {"san_type": "URI", "matcher": {"prefix" if caller.is_prefix else "exact": caller.text}} for caller in callers
     ]
-    context = {**trust_context(anchors), "match_typed_subject_alt_names": matchers}
+    theirs = frozenset(domain for domain, _ in anchors.others if any(caller.is_of(domain) for caller in callers))
+    believed = guests_context(anchors, theirs) if theirs else trust_context(anchors)
+    context = {**believed, "match_typed_subject_alt_names": matchers}
     return encoded(Secret, {"name": name, "validation_context": context})

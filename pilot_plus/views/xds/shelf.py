@@ -10,7 +10,7 @@ from pilot_plus.views.xds.outlook import Outlook
 from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes
-from pilot_plus.views.xds.tls import OWN, TRUST, Anchors, own_secret, trust_secret
+from pilot_plus.views.xds.tls import OWN, Anchors, is_trust, own_secret, trust_secret
 from pilot_plus.views.xds.world import World
 
 
@@ -82,17 +82,16 @@ class Shelf:
 
     def believe(self, anchors: Anchors, moment: int) -> None:
         """These are to be believed now."""
-        self._anchors = anchors
-        self._news.note(moment, {Type.SECRET: {TRUST}})
+        before, self._anchors = self._anchors, anchors
+        self._news.note(moment, {Type.SECRET: before.secrets | anchors.secrets})
 
     # -------------------------------------------------------------------------------------------- our own
 
     def _secret(self, name: str) -> Resource | None:
         if name == OWN and self.profile.data:
             return resource(name, own_secret(self.profile.data))
-        if name == TRUST and self._anchors.roots:
-            return resource(name, trust_secret(self._anchors))
-        return None
+        secret = trust_secret(self._anchors, name) if is_trust(name) else None
+        return resource(name, secret) if secret else None
 
     def _all_listeners(self) -> dict[str, Resource]:
         if self._listeners is None:

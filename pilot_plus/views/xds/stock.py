@@ -106,9 +106,12 @@ class Stock:
         for shelf in self._shelves.values():
             shelf.advance(self._world, services, self._moment)
 
-    def believe(self, anchors: Anchors) -> None:
-        """The clients of our cluster believe these now."""
+    def believe(self, anchors: Anchors, domains: Domains | None = None) -> None:
+        """The clients of our cluster believe these now, and clusters have these trust domains (None: as before)."""
         self._anchors = anchors
+        if domains is not None and domains != self._world.domains:
+            self._world = msgspec.structs.replace(self._world, domains=domains)
+            self.survey(self._world.topology)
         self._moment += 1
         for shelf in self._shelves.values():
             shelf.believe(anchors, self._moment)

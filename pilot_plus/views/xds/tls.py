@@ -3,13 +3,17 @@
 Contexts name two secrets that the hub gives, so that rotation changes no cluster and drains no connection:
 
 - `pilot-plus/own`: the client's own pair. It names files in the client's data folder, for the key never leaves it;
-- `pilot-plus/trust`: the roots to believe, and what was revoked.
+- `pilot-plus/trust`: the roots to believe, and what was revoked;
+- `pilot-plus/trust/DOMAIN`: the roots of another cluster's trust domain, for what is dialled there. They are never
+  among ours: another cluster's authority could else prove to be anybody here.
 
 Who exactly must be at the other end is part of the context itself. gRPC knows no secrets: its bootstrap names a
 certificate provider, `PROVIDER`, over the same files.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -38,9 +42,16 @@ class Domains(msgspec.Struct, frozen=True):
 
     named: tuple[tuple[str, str], ...] = ()
 
+    home: str = ""
+    """Our own cluster."""
+
     def of(self, cluster: str) -> str:
         """The trust domain of a cluster."""
         return dict(self.named).get(cluster) or f"{cluster.lower()}.example"
+
+    def trust(self, cluster: str) -> str:
+        """The secret that says whom to believe of a cluster."""
+        return TRUST if cluster == self.home or not self.home else f"{TRUST}/{self.of(cluster)}"
 
 
 class Anchors(msgspec.Struct, frozen=True):
@@ -50,13 +61,32 @@ class Anchors(msgspec.Struct, frozen=True):
     """PEM."""
     crls: str = ""
     """PEM: lists of all roots, or none, for Envoy refuses what a root without a list has signed."""
+    domain: str = ""
+    """Our trust domain."""
+    others: tuple[tuple[str, str], ...] = ()
+    """The trust domains of other clusters, with their roots in PEM. Sorted."""
+
+    def of(self, domain: str) -> "Anchors":
+        """Whom to believe of another trust domain; without roots, nobody."""
+        return Anchors(dict(self.others).get(domain, ""))
+
+    @property
+    def secrets(self) -> set[str]:
+        """The names of the secrets that say this."""
+        return {TRUST, *(f"{TRUST}/{domain}" for domain, _ in self.others)}
 
 
-def anchors_of(trust: Trust) -> Anchors:
-    """What a `Trust` says, as Envoy reads it."""
+def anchors_of(trust: Trust, domain: str = "", others: Mapping[str, str] = MappingProxyType({})) -> Anchors:
+    """What a `Trust` says, as Envoy reads it; and the roots of other trust domains."""
     crls = [x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM).decode() for crl in trust.crls]
     roots = "".join(pem([root]).decode() for root in trust.roots)
-    return Anchors(roots, "".join(crls) if len(crls) == len(trust.roots) else "")
+    lists = "".join(crls) if len(crls) == len(trust.roots) else ""
+    return Anchors(roots, lists, domain, tuple(sorted(others.items())))
+
+
+def is_trust(name: str) -> bool:
+    """Whether a secret says whom to believe."""
+    return name == TRUST or name.startswith(f"{TRUST}/")
 
 
 def must_be(domains: Domains, security: Security, service: str) -> dict[str, str]:
@@ -74,7 +104,7 @@ def must_be(domains: Domains, security: Security, service: str) -> dict[str, str
     return {"exact": str(SpiffeId(trust_domain=domain, role=Role.SERVICE, zone=zone, namespace=namespace, name=name))}
 
 
-def upstream_context(matcher: dict[str, str], *, alpn: tuple[str, ...] = ()) -> dict[str, Any]:
+def upstream_context(matcher: dict[str, str], *, trust: str = TRUST, alpn: tuple[str, ...] = ()) -> dict[str, Any]:
     """The transport socket of an Envoy that dials, as JSON; the SNI is the endpoint's hostname."""
     matched = {"san_type": "URI", "matcher": matcher}
     common = {
@@ -82,7 +112,7 @@ def upstream_context(matcher: dict[str, str], *, alpn: tuple[str, ...] = ()) -> 
         "tls_certificate_sds_secret_configs": [{"name": OWN, "sds_config": ADS}],
         "combined_validation_context": {
             "default_validation_context": {"match_typed_subject_alt_names": [matched]},
-            "validation_context_sds_secret_config": {"name": TRUST, "sds_config": ADS},
+            "validation_context_sds_secret_config": {"name": trust, "sds_config": ADS},
         },
     }
     if alpn:
@@ -146,10 +176,28 @@ def own_secret(data: str) -> bytes:
     return encoded(Secret, {"name": OWN, "tls_certificate": pair})
 
 
-@lru_cache(maxsize=16)
-def trust_secret(anchors: Anchors) -> bytes:
-    """The secret that says whom to believe."""
-    return encoded(Secret, {"name": TRUST, "validation_context": trust_context(anchors)})
+@lru_cache(maxsize=64)
+def trust_secret(anchors: Anchors, name: str = TRUST) -> bytes | None:
+    """The secret that says whom to believe, of our cluster or (`pilot-plus/trust/DOMAIN`) of another; None: nobody."""
+    meant = anchors if name == TRUST else anchors.of(name.removeprefix(f"{TRUST}/"))
+    if not meant.roots:
+        return None
+    return encoded(Secret, {"name": name, "validation_context": trust_context(meant)})
+
+
+def guests_context(anchors: Anchors, domains: frozenset[str]) -> dict[str, Any]:
+    """Whom to believe where callers of these trust domains come too, each proved by its own roots only.
+
+    Envoy's validator of SPIFFE IDs reads no lists of what was revoked.
+    """
+    bundles = {anchors.domain: anchors.roots, **{name: roots for name, roots in anchors.others if name in domains}}
+    config = {
+        "@type": f"{_TLS}.SPIFFECertValidatorConfig",
+        "trust_domains": [
+            {"name": name, "trust_bundle": {"inline_string": roots}} for name, roots in sorted(bundles.items())
+        ],
+    }
+    return {"custom_validator_config": {"name": "envoy.tls.cert_validator.spiffe", "typed_config": config}}
 
 
 def trust_context(anchors: Anchors) -> dict[str, Any]:
