@@ -89,7 +89,7 @@ def built(endpoints: int) -> bytes:
         LbEndpoint(
             endpoint=Endpoint(address=Address(socket_address=SocketAddress(address=address_of(n), port_value=8080))),
             load_balancing_weight=UInt32Value(value=100),
-            health_status=1,  # type: ignore[arg-type] # HEALTHY
+            health_status=1,  # HEALTHY
         )
         for n in range(endpoints)
     ]

@@ -99,7 +99,10 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def meta(self, name: str, default: str = "") -> str:
         """One metadata value."""
-        return next((value for key, value in self.metadata if key == name), default)
+        for key, value in self.metadata:
+            if key == name:
+                return value
+        return default
 
 
 def instance(

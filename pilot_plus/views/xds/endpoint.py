@@ -10,7 +10,7 @@ An endpoint's bytes are the same for Envoy and for gRPC, which knows nothing of 
 
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 import msgspec
@@ -40,7 +40,7 @@ class Proof(StrEnum):
     """That it is an edge of a zone."""
 
 
-class Security(msgspec.Struct, frozen=True):
+class Security(msgspec.Struct, frozen=True, gc=False):
     """How an endpoint is spoken to."""
 
     proof: Proof = Proof.NONE
@@ -59,7 +59,7 @@ class Security(msgspec.Struct, frozen=True):
 PLAIN: Final = Security()
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One endpoint of one port of a service."""
 
     address: str
@@ -88,10 +88,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def is_ip(address: str) -> bool:
     """Whether an address is an IP address."""
     try:
-        ip_address(address)
-    except ValueError:
+        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except (OSError, ValueError):
         return False
-    return "%" not in address
+    return True
 
 
 def endpoint(target: Target, shift: int = 0) -> bytes:

@@ -1,12 +1,13 @@
 """The rolls of a service: one for each of its ports, and which of them have changed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
-from pilot_plus.views.xds.roll import At, Entrant, Kin, Ranking, Roll
+from pilot_plus.views.xds.roll import Ranking, Roll
+from pilot_plus.views.xds.sheets import At, Entrant, Kin
 
-Entrants: TypeAlias = Iterable[tuple[str, Entrant]]
+Entrants: TypeAlias = Sequence[tuple[str, Entrant]]
 """Each with the cluster whose roll it stands on."""
 _NOBODY: Final = Roll()
 
@@ -33,13 +34,17 @@ class Rolls:
 
     def enter(self, who: str, before: Entrants, after: Entrants, ranking: Ranking) -> None:
         """Bring the rolls from what somebody was to what it is."""
+        if not before:
+            for cluster, entrant in after:
+                self._touched(cluster).enter(entrant, ranking)
+            return
         old, new = _by_place(before), _by_place(after)
         for (cluster, at), entrant in old.items():
             if (now := new.get((cluster, at))) is None or not now.is_like(entrant):
                 self._touched(cluster).leave(who, at, ranking)
         for (cluster, at), entrant in new.items():
             if (was := old.get((cluster, at))) is None or not was.is_like(entrant):
-                self._touched(cluster).enter(who, entrant, ranking)
+                self._touched(cluster).enter(entrant, ranking)
 
     def shake(self, ranking: Ranking) -> None:
         """The ranking is not as it was."""

@@ -26,15 +26,16 @@ from pilot_plus.views.xds.crowd import Crowd, Sort
 from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target, is_ip
 from pilot_plus.views.xds.face import Face, facets_of, told_ports
 from pilot_plus.views.xds.favour import Favour
-from pilot_plus.views.xds.roll import Entrant, Kin, Rank
+from pilot_plus.views.xds.roll import Rank
 from pilot_plus.views.xds.rolls import Rolls
+from pilot_plus.views.xds.sheets import Entrant, Kin
 from pilot_plus.views.xds.tls import Domains, must_be
 from pilot_plus.views.xds.world import World
 
 Admits: TypeAlias = Callable[[Place, Instance], bool]
 
 
-class _Shown(msgspec.Struct, frozen=True):
+class _Shown(msgspec.Struct, frozen=True, gc=False):
     """What an endpoint has become: entrants at its own address, or one of a crowd."""
 
     who: str
@@ -175,10 +176,11 @@ class Vista:
             after = tuple(self._shown_as(endpoint_of(self._world.catalog, entry, home, group)) for group in counted)
         if after:
             self._shown[where] = after
-        old, new = {one.who: one for one in before}, {one.who: one for one in after}
-        for who in {**old, **new}:
-            then, now = old.get(who), new.get(who)
-            self._rolls.enter(who, then.entrants if then else (), now.entrants if now else (), self._rank)
+        old = {one.who: one.entrants for one in before}
+        for one in after:
+            self._rolls.enter(one.who, old.pop(one.who, ()), one.entrants, self._rank)
+        for who, entrants in old.items():
+            self._rolls.enter(who, entrants, (), self._rank)
         return any([self._count(one, 1) for one in after] + [self._count(one, -1) for one in before])
 
     def _shown_as(self, endpoint: Endpoint) -> _Shown:
@@ -196,9 +198,9 @@ class Vista:
         is_mtls = isinstance(way, Direct) and way.is_mtls
         security = Security(Proof.SERVICE, instance.zone) if is_mtls else PLAIN
         kin = Kin(registry, is_last, distance, instance.locality, security, not is_ip(instance.address))
-        return _Shown(who, instance.ports, self._entrants(instance, kin))
+        return _Shown(who, instance.ports, self._entrants(instance, who, kin))
 
-    def _entrants(self, shown: Instance | Seen, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
+    def _entrants(self, shown: Instance | Seen, who: str, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
         if not _can_be_met(self._world.domains, kin.security, self.face.service):
             return ()
         found = []
@@ -212,7 +214,7 @@ class Vista:
                 security=kin.security,
                 sni=cluster if kin.security != PLAIN else "",
             )
-            found.append((cluster, Entrant(kin, shown.id, target)))
+            found.append((cluster, Entrant(kin, shown.id, who, target)))
         return tuple(found)
 
     def _count(self, shown: _Shown, count: int) -> bool:
@@ -246,7 +248,7 @@ class Vista:
             seen, (is_last, distance) = one.seen(self._viewer, {}, self.face.host), one.rank
             security = Security(Proof.EDGE, seen.zone)
             kin = Kin("", is_last, distance, seen.locality, security, not is_ip(seen.address))
-            yield place, self._entrants(seen, kin)
+            yield place, self._entrants(seen, "/".join(place), kin)
 
 
 @lru_cache(maxsize=4096)
