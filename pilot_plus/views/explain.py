@@ -35,16 +35,24 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """Where records lie whose keys don't say it, as far as their registries were asked."""
 
 
-def verdicts(ground: Ground, entry: Entry, viewer: Viewer, found: Iterable[Verdict]) -> shapes.Explanation:
-    """In a viewer's eyes."""
-    explained = _explanation(ground, entry, (_in_eyes(ground, entry, one) for one in found))
-    zone = short_zone(ground.home.cluster, viewer.zone)
-    return msgspec.structs.replace(explained, zone=zone, speaks=viewer.speaks)
+def in_eyes(ground: Ground, entry: Entry, found: Iterable[Verdict]) -> Iterator[shapes.VerdictShape]:
+    """Each record in a viewer's eyes."""
+    telling = _Telling(ground, entry)
+    for one in found:
+        shape = telling.shape(one.place, one.addresses, one.why)
+        horizon = shapes.StepShape(step="horizon", says=one.why)
+        yield msgspec.structs.replace(shape, seen=one.is_seen, steps=(*shape.steps, horizon))
 
 
-def records(ground: Ground, entry: Entry) -> shapes.Explanation:
-    """In the catalog itself, whoever looks: a record shows an endpoint, is another record of one, or is passed over."""
-    return _explanation(ground, entry, _in_catalog(ground, entry))
+def in_catalog(ground: Ground, entry: Entry) -> Iterator[shapes.VerdictShape]:
+    """Each record in the catalog itself: it shows an endpoint, is another record of one, or is passed over."""
+    telling, left = _Telling(ground, entry), set(entry.instances)
+    for endpoint in endpoints_of(ground.catalog, entry, ground.home):
+        for place in (endpoint.place, *endpoint.others):
+            left.discard(place)
+            yield _counted(telling, ground, endpoint, place)
+    for place in sorted(left):
+        yield telling.shape(place, (), f"{_state_of(ground.catalog, place)}; {PASSED_OVER}", conflict=PASSED_OVER)
 
 
 def skipped_only(ground: Ground, service: str) -> shapes.Explanation | None:
@@ -65,15 +73,18 @@ def skipped_only(ground: Ground, service: str) -> shapes.Explanation | None:
     )
 
 
-def _explanation(ground: Ground, entry: Entry, found: Iterable[shapes.VerdictShape]) -> shapes.Explanation:
+def explanation(
+    ground: Ground, entry: Entry, found: Iterable[shapes.VerdictShape], viewer: Viewer | None = None
+) -> shapes.Explanation:
+    """What is said of a service's records, with what else is to be said of the service."""
     aliases = further_names(ground.home, entry)
     natives = {one.native for one in (*entry.instances.values(), *entry.records.values()) if one.native}
     return shapes.Explanation(
         namespace=entry.namespace,
         name=entry.name,
         host=host_of(entry.namespace, entry.name, ground.home.domain),
-        zone=None,
-        speaks=None,
+        zone=short_zone(ground.home.cluster, viewer.zone) if viewer else None,
+        speaks=viewer.speaks if viewer else None,
         conditions=conditions(ground.catalog, entry),
         instances=tuple(found),
         aliases=aliases,
@@ -84,65 +95,53 @@ def _explanation(ground: Ground, entry: Entry, found: Iterable[shapes.VerdictSha
 # ------------------------------------------------------------------------------------------------ records
 
 
-def _in_catalog(ground: Ground, entry: Entry) -> Iterator[shapes.VerdictShape]:
-    left = set(entry.instances)
-    for endpoint in endpoints_of(ground.catalog, entry, ground.home):
-        for place in (endpoint.place, *endpoint.others):
-            left.discard(place)
-            yield _counted(ground, entry, endpoint, place)
-    for place in sorted(left):
-        why = f"{_state_of(ground.catalog, place)}; {PASSED_OVER}"
-        yield _shape(ground, entry, place, (), why, conflict=PASSED_OVER)
+class _Telling:
+    """Tells of a service's records; what is alike for many of them is worked out once."""
 
+    def __init__(self, ground: Ground, entry: Entry) -> None:
+        self._ground = ground
+        self._entry = entry
+        self._registries = registries_of(entry)
 
-def _counted(ground: Ground, entry: Entry, endpoint: Endpoint, place: Place) -> shapes.VerdictShape:
-    instance = entry.instances[place]
-    addresses = tuple(f"{_bracketed(instance.address)}:{port.number}" for port in instance.ports)
-    state = _state_of(ground.catalog, place)
-    if place == endpoint.place:
-        return _shape(ground, entry, place, addresses, state)
-    same = f"the same endpoint as {endpoint.place[1]} in {endpoint.place[0]}, which shows it"
-    return _shape(ground, entry, place, addresses, f"{state}; {same}", conflict=same)
-
-
-def _in_eyes(ground: Ground, entry: Entry, one: Verdict) -> shapes.VerdictShape:
-    shape = _shape(ground, entry, one.place, one.addresses, one.why)
-    horizon = shapes.StepShape(step="horizon", says=one.why)
-    return msgspec.structs.replace(shape, seen=one.is_seen, steps=(*shape.steps, horizon))
-
-
-def _shape(
-    ground: Ground, entry: Entry, place: Place, addresses: tuple[str, ...], why: str, conflict: str = ""
-) -> shapes.VerdictShape:
-    catalog, instance = ground.catalog, entry.instances[place]
-    return shapes.VerdictShape(
-        id=instance.id,
-        registry=place[0],
-        key=place[1],
-        places=tuple(ground.places.get(place, ())),
-        layout=instance.layout,
-        zone=short_zone(ground.home.cluster, instance.zone),
-        health=instance.health,
-        origin=instance.origin,
-        stale=catalog.is_stale(place) or catalog.is_held(place),
-        seen=bool(addresses),
-        addresses=addresses,
-        why=why,
-        steps=tuple(_steps(ground, entry, place, instance, conflict)),
-    )
-
-
-def _steps(ground: Ground, entry: Entry, place: Place, instance: Instance, conflict: str) -> Iterator[shapes.StepShape]:
-    admission = ground.admissions.get(place[0])
-    lies = ground.places.get(place, ())
-    yield from passage(ground.catalog, ground.home, admission, place, instance, ground.now, lies)
-    registries = registries_of(entry)
-    if conflict or len(registries) > 1:
-        policy = f"prefer {', '.join(ground.home.prefer)}" if ground.home.prefer else "merge"
-        together = (
-            conflict or "it counts" if ground.home.prefer else conflict or "its instances are those of one service"
+    def shape(self, place: Place, addresses: tuple[str, ...], why: str, conflict: str = "") -> shapes.VerdictShape:
+        ground, instance = self._ground, self._entry.instances[place]
+        return shapes.VerdictShape(
+            id=instance.id,
+            registry=place[0],
+            key=place[1],
+            places=tuple(ground.places.get(place, ())),
+            layout=instance.layout,
+            zone=short_zone(ground.home.cluster, instance.zone),
+            health=instance.health,
+            origin=instance.origin,
+            stale=ground.catalog.is_stale(place) or ground.catalog.is_held(place),
+            seen=bool(addresses),
+            addresses=addresses,
+            why=why,
+            steps=(*self._passage(place, instance), *self._conflict(conflict)),
         )
-        yield shapes.StepShape(step="conflict", says=f"in {', '.join(registries)}: {policy}; {together}")
+
+    def _passage(self, place: Place, instance: Instance) -> Iterator[shapes.StepShape]:
+        ground = self._ground
+        admission, lies = ground.admissions.get(place[0]), ground.places.get(place, ())
+        return passage(ground.catalog, ground.home, admission, place, instance, ground.now, lies)
+
+    def _conflict(self, conflict: str) -> Iterator[shapes.StepShape]:
+        if not conflict and len(self._registries) < 2:
+            return
+        prefer = self._ground.home.prefer
+        policy = f"prefer {', '.join(prefer)}" if prefer else "merge"
+        said = conflict or ("it counts" if prefer else "its instances are those of one service")
+        yield shapes.StepShape(step="conflict", says=f"in {', '.join(self._registries)}: {policy}; {said}")
+
+
+def _counted(telling: _Telling, ground: Ground, endpoint: Endpoint, place: Place) -> shapes.VerdictShape:
+    state = _state_of(ground.catalog, place)
+    addresses = tuple(f"{_bracketed(endpoint.instance.address)}:{port.number}" for port in endpoint.instance.ports)
+    if place == endpoint.place:
+        return telling.shape(place, addresses, state)
+    same = f"the same endpoint as {endpoint.place[1]} in {endpoint.place[0]}, which shows it"
+    return telling.shape(place, addresses, f"{state}; {same}", conflict=same)
 
 
 def _state_of(catalog: Catalog, place: Place) -> str:

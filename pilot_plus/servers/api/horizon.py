@@ -1,7 +1,7 @@
 """The horizon over HTTP: `from` and `as`, and why something is seen or not."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -84,11 +84,23 @@ async def explained(context: Context, ask: Ask) -> Answer:
     entry = context.entry(ask.names["namespace"], ask.names["name"])
     ground = msgspec.structs.replace(ground, places=await _places(context, entry))
     if view is None:
-        return context.said(explain.records(ground, entry), catalog=catalog)
+        told = await _with_pauses(explain.in_catalog(ground, entry))
+        return context.said(explain.explanation(ground, entry, told), catalog=catalog)
     verdicts = horizon.explain(catalog, view.topology, view.edges, view.viewer, entry.service)
-    found = explain.verdicts(ground, entry, view.viewer, verdicts)
+    told = await _with_pauses(explain.in_eyes(ground, entry, verdicts))
+    found = explain.explanation(ground, entry, told, view.viewer)
     served = context.clients.serving(found.host, view.viewer)
     return context.said(msgspec.structs.replace(found, proxies=served), catalog=catalog)
+
+
+async def _with_pauses(telling: Iterator[shapes.VerdictShape]) -> list[shapes.VerdictShape]:
+    """All that is told, with room for others between."""
+    told: list[shapes.VerdictShape] = []
+    for one in telling:
+        told.append(one)
+        if len(told) % 100 == 0:
+            await asyncio.sleep(0)
+    return told
 
 
 async def _places(context: Context, entry: Entry) -> dict[Place, Sequence[str]]:
