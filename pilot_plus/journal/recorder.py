@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from operator import attrgetter
@@ -98,6 +97,7 @@ class Recorder:
         self._holds: dict[str, list[Change]] = {}
         self._since_base: dict[str, int] = {}
         self._merged = 0
+        """States merged because the database was too slow; that two came in one moment is no news."""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -136,23 +136,24 @@ class Recorder:
                     tasks.create_task(self._listen(follower), name="history: compare")
                     tasks.create_task(self._write(), name="history: write")
         finally:
-            with suppress(OSError):
-                async with asyncio.timeout(LAST):
-                    if self.writes:
-                        await self._write_all()
-                    await self._archive.sole.close()
+            await self._write_last()
 
     # -------------------------------------------------------------------------------------------- comparing
 
     async def _listen(self, follower: Follower) -> None:
+        was_full = False
         while True:
             touched = await follower.changes()
-            self._merged += follower.forget_merged()
+            merged = follower.forget_merged()
+            metrics.HISTORY_MERGED.inc(merged)
+            self._merged += merged if was_full else 0
+            was_full = False
             self._look(touched)
             for index in count(1):
                 if not self._waiting:
                     break
                 if not self._has_room:
+                    was_full = True
                     self._room.clear()
                     await self._room.wait()
                 self._compare(next(iter(self._waiting)))
@@ -280,7 +281,6 @@ class Recorder:
 
     async def _write_all(self) -> None:
         if self._merged:
-            metrics.HISTORY_MERGED.inc(self._merged)
             self._add(SOURCES, Event(What.MERGED, SOURCES, count=self._merged), self.seen.number)
             self._merged = 0
         if not self._closed:
@@ -292,6 +292,22 @@ class Recorder:
             self.listed.append(await self._archive.complete(self._closed[0]))
             del self._closed[0]
             self._room.set()
+
+    async def _write_last(self) -> None:
+        """Write what is left; again, if the write that was cancelled has taken its connection with it."""
+        try:
+            async with asyncio.timeout(LAST):
+                while True:
+                    try:
+                        if self.writes or await self._archive.sole.claim():  # it may not have come to that yet
+                            await self._write_all()
+                        break
+                    except OSError as error:
+                        log.warning("the last of history can't be written, trying again: %s", error)
+                        await asyncio.sleep(LAST / 10)
+        except TimeoutError:
+            log.warning("the last of history is not written")
+        await self._archive.sole.close()
 
     async def _append(self) -> None:
         left = len(self._unwritten)  # what comes meanwhile gathers again

@@ -5,7 +5,7 @@ A row is encoded once, when it happens; batches and pages are made of encoded ro
 
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -47,8 +47,11 @@ _row: Final = msgspec.msgpack.Decoder(Row)
 
 
 def encoded(row: Row) -> bytes:
-    """A row alone."""
-    return _encoder.encode(row)
+    """A row alone. What no Unicode can hold (half a character, as old databases have them) is written out."""
+    try:
+        return _encoder.encode(row)
+    except UnicodeEncodeError:
+        return _encoder.encode(_written_out(msgspec.to_builtins(row)))
 
 
 def decoded(row: bytes) -> Row:
@@ -82,6 +85,17 @@ def rows_in(batch: bytes) -> Batch | None:
         return _batch.decode(payload) if payload else None
     except (ValueError, RecursionError):
         return None
+
+
+def _written_out(tree: Any) -> Any:
+    match tree:
+        case str():
+            return tree.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_written_out(name): _written_out(value) for name, value in tree.items()}
+        case list() | tuple():
+            return [_written_out(one) for one in tree]
+    return tree
 
 
 def _packed(payload: bytes) -> bytes:

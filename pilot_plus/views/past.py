@@ -217,8 +217,8 @@ def changes_text(changes: Sequence[Change]) -> str:
 
 _EVENTS: Final[Mapping[What, str]] = {
     What.STARTED: "the hub started",
-    What.SYNCED: "synced, holding {instances} instances",
-    What.LOST: "lost{why}; its {instances} instances stay, as stale",
+    What.SYNCED: "synced, holding {instances}",
+    What.LOST: "lost{why}; its {instances} stay, as stale",
     What.UNREACHABLE: "not reached yet{why}",
     What.DRAINED: "lost for long: its instances are drained",
     What.MERGED: "{count} states are not here each alone: changes came quicker than they could be written",
@@ -228,7 +228,8 @@ _EVENTS: Final[Mapping[What, str]] = {
 def event_text(event: Event) -> str:
     """An event, as the timeline of a service tells it; empty for what its changes tell already."""
     why = f": {event.text}" if event.text else ""
-    return _EVENTS.get(event.what, "").format(instances=event.instances, count=event.count, why=why)
+    instances = f"{event.instances} instance{'' if event.instances == 1 else 's'}"
+    return _EVENTS.get(event.what, "").format(instances=instances, count=event.count, why=why)
 
 
 def _becomes(change: Change) -> str:

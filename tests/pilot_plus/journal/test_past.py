@@ -220,6 +220,18 @@ async def test_what_is_old_or_too_much_is_forgotten_and_the_present_stays(url: s
         assert len(await hub.weights(hub.past.known_from + 1)) == 50
 
 
+async def test_text_that_no_unicode_can_hold_stops_nothing(url: str):
+    odd = msgspec.structs.replace(copy("a"), metadata=(("team", "\ud800shop"), ("nul", "\0")))
+    async with recording(url) as hub:
+        await hub.write(copy("a"), copy("b"), at=1010)
+        await hub.write(odd, at=1020)
+        await hub.write(copy("a"), at=1030)
+        await hub.until_written()
+        assert await hub.weights(1020) == {"a": 100, "b": 100}
+        fields = {field.name: field.new for one in (await hub.told(1020)).moments[-1:] for field in one.happened.fields}  # type: ignore[union-attr]
+        assert fields == {"metadata.nul": "\0", "metadata.team": "\\ud800shop"}
+
+
 async def test_a_clock_that_jumps_changes_no_order_and_takes_nothing_away(url: str):
     async with recording(url) as hub:
         await hub.write(copy("a"), at=5000)
