@@ -160,21 +160,25 @@ class Reporting:
         changed = [key for key, version in now.carried.items() if self._told.get(key) != version]
         gone = [key for key in self._told if key not in now.carried]
         self._told = now.carried
-        status = self._status(now)
         for some in _batches(gone):
-            status.removed.extend(_resource(key) for key in some)
-            yield status
-            status = self._status(now)
+            yield self._status(now, more=True, removed=[_resource(key) for key in some])
         for some in _batches(changed):
-            status.acknowledged.extend(
-                pb.Acknowledged(resource=_resource(key), version=now.carried[key]) for key in some
-            )
-            yield status
-            status = self._status(now)
-        yield status
+            said = [pb.Acknowledged(resource=_resource(key), version=now.carried[key]) for key in some]
+            yield self._status(now, more=True, acknowledged=said)
+        yield self._status(now)
 
-    def _status(self, now: Condition) -> pb.Status:
+    def _status(
+        self,
+        now: Condition,
+        *,
+        more: bool = False,
+        removed: Iterable[pb.Resource] = (),
+        acknowledged: Iterable[pb.Acknowledged] = (),
+    ) -> pb.Status:
         return pb.Status(
+            more=more,
+            removed=removed,
+            acknowledged=acknowledged,
             draining=now.draining or self._is_leaving,
             connections=now.connections,
             certificate_expires=int(self._membership.held.expires.timestamp()),

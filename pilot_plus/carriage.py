@@ -135,6 +135,8 @@ class Carriage:
 
     async def put(self, edge: Edge) -> None:
         """An edge is there, or has reported something new."""
+        if not edge.has_reported:
+            return  # it carries what it did, and is where it was, until it says otherwise
         before = self._by_edge.get(edge.key, _Carries())
         after = self._by_edge[edge.key] = _carries(edge)
         await self._roll.put(edge)
@@ -145,6 +147,10 @@ class Carriage:
         before = self._by_edge.pop(key, _Carries())
         await self._roll.drop(key)
         self._tell(key, before.mesh | before.plain)
+
+    async def lose(self, key: str) -> None:
+        """Nothing was heard of an edge for too long. What it carries it carries again when it comes back."""
+        await self._roll.lose(key)
 
     def _tell(self, key: str, services: frozenset[str]) -> None:
         if services:

@@ -67,6 +67,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     serves: frozenset[str] = frozenset()
     tunnels: tuple[str, ...] = ()
     stats: Stats = Stats()
+    has_reported: bool = False
+    """Whether it has said all that is to be known: before, what isn't there may only not have been said yet."""
 
     @property
     def key(self) -> str:
@@ -138,6 +140,7 @@ def with_status(edge: Edge, said: pb.Status) -> Edge:
         serves=frozenset(_texts(said.serves)) if said.serves_changed else edge.serves,
         tunnels=tuple(sorted(set(_texts(said.tunnels)))) if said.tunnels_changed else edge.tunnels,
         stats=stats,
+        has_reported=edge.has_reported or not said.more,
     )
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apilot_plus/wire/edge.proto\x12\x12pilot_plus.edge.v1\"\x1d\n\x0cHelloRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"H\n\rHelloResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12(\n\x05proof\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Proof\"8\n\x05Proof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"7\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\"E\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12(\n\x05proof\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Proof\"Y\n\x0b\x43redentials\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12(\n\x05trust\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Trust\x12\x11\n\tspiffe_id\x18\x03 \x01(\t\"\x8a\x01\n\x05Trust\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x0c\n\x04\x63rls\x18\x03 \x03(\x0c\x12\x13\n\x0brevoked_ids\x18\x04 \x03(\t\x12\x17\n\x0frevoked_serials\x18\x05 \x03(\t\x12\x13\n\x0bhub_anchors\x18\x06 \x03(\x0c\x12\x10\n\x08hub_name\x18\x07 \x01(\t\"\xda\x01\n\nEdgeReport\x12*\n\x05proof\x18\x01 \x01(\x0b\x32\x19.pilot_plus.edge.v1.ProofH\x00\x12\x38\n\x0cregistration\x18\x02 \x01(\x0b\x32 .pilot_plus.edge.v1.RegistrationH\x00\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1a.pilot_plus.edge.v1.StatusH\x00\x12.\n\x07leaving\x18\x04 \x01(\x0b\x32\x1b.pilot_plus.edge.v1.LeavingH\x00\x42\x08\n\x06report\"\x94\x01\n\x0cRegistration\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07outside\x18\x02 \x01(\t\x12\x11\n\tmesh_port\x18\x03 \x01(\r\x12\x11\n\thttp_port\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\n\n\x02\x61z\x18\x07 \x01(\t\x12\x0f\n\x07subzone\x18\x08 \x01(\t\"\xc3\x02\n\x06Status\x12\x10\n\x08\x64raining\x18\x01 \x01(\x08\x12\x36\n\x0c\x61\x63knowledged\x18\x02 \x03(\x0b\x32 .pilot_plus.edge.v1.Acknowledged\x12-\n\x07removed\x18\x03 \x03(\x0b\x32\x1c.pilot_plus.edge.v1.Resource\x12\x0e\n\x06serves\x18\x04 \x03(\t\x12\x16\n\x0eserves_changed\x18\x05 \x01(\x08\x12\x0f\n\x07tunnels\x18\x06 \x03(\t\x12\x17\n\x0ftunnels_changed\x18\x07 \x01(\x08\x12\x13\n\x0b\x63onnections\x18\x08 \x01(\x04\x12\x1b\n\x13\x63\x65rtificate_expires\x18\t \x01(\x03\x12\x15\n\renvoy_version\x18\n \x01(\t\x12\x16\n\x0e\x65nvoy_restarts\x18\x0b \x01(\r\x12\r\n\x05\x65rror\x18\x0c \x01(\t\"\x82\x01\n\x08Resource\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.pilot_plus.edge.v1.Resource.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08LISTENER\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02\"O\n\x0c\x41\x63knowledged\x12.\n\x08resource\x18\x01 \x01(\x0b\x32\x1c.pilot_plus.edge.v1.Resource\x12\x0f\n\x07version\x18\x02 \x01(\t\"\t\n\x07Leaving\"\xf9\x01\n\x07HubWord\x12\x32\n\tchallenge\x18\x01 \x01(\x0b\x32\x1d.pilot_plus.edge.v1.ChallengeH\x00\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.pilot_plus.edge.v1.WelcomeH\x00\x12*\n\x05trust\x18\x03 \x01(\x0b\x32\x19.pilot_plus.edge.v1.TrustH\x00\x12*\n\x05renew\x18\x04 \x01(\x0b\x32\x19.pilot_plus.edge.v1.RenewH\x00\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x19.pilot_plus.edge.v1.DrainH\x00\x42\x06\n\x04word\"\x1a\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"_\n\x07Welcome\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12(\n\x05trust\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Trust\x12\x17\n\x0fsilence_seconds\x18\x03 \x01(\r\"\x07\n\x05Renew\"\x19\n\x05\x44rain\x12\x10\n\x08\x64raining\x18\x01 \x01(\x08\"S\n\rListenerNames\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\rfilter_chains\x18\x03 \x03(\x0b\x32\x1d.pilot_plus.edge.v1.ChainName\"\x19\n\tChainName\x12\x0c\n\x04name\x18\x07 \x01(\t2\xb6\x02\n\x04\x45\x64ge\x12L\n\x05Hello\x12 .pilot_plus.edge.v1.HelloRequest\x1a!.pilot_plus.edge.v1.HelloResponse\x12H\n\x04Join\x12\x1f.pilot_plus.edge.v1.JoinRequest\x1a\x1f.pilot_plus.edge.v1.Credentials\x12J\n\x05Renew\x12 .pilot_plus.edge.v1.RenewRequest\x1a\x1f.pilot_plus.edge.v1.Credentials\x12J\n\x07Session\x12\x1e.pilot_plus.edge.v1.EdgeReport\x1a\x1b.pilot_plus.edge.v1.HubWord(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apilot_plus/wire/edge.proto\x12\x12pilot_plus.edge.v1\"\x1d\n\x0cHelloRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"H\n\rHelloResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12(\n\x05proof\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Proof\"8\n\x05Proof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"7\n\x0bJoinRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\"E\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12(\n\x05proof\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Proof\"Y\n\x0b\x43redentials\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12(\n\x05trust\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Trust\x12\x11\n\tspiffe_id\x18\x03 \x01(\t\"\x8a\x01\n\x05Trust\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x0c\n\x04\x63rls\x18\x03 \x03(\x0c\x12\x13\n\x0brevoked_ids\x18\x04 \x03(\t\x12\x17\n\x0frevoked_serials\x18\x05 \x03(\t\x12\x13\n\x0bhub_anchors\x18\x06 \x03(\x0c\x12\x10\n\x08hub_name\x18\x07 \x01(\t\"\xda\x01\n\nEdgeReport\x12*\n\x05proof\x18\x01 \x01(\x0b\x32\x19.pilot_plus.edge.v1.ProofH\x00\x12\x38\n\x0cregistration\x18\x02 \x01(\x0b\x32 .pilot_plus.edge.v1.RegistrationH\x00\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1a.pilot_plus.edge.v1.StatusH\x00\x12.\n\x07leaving\x18\x04 \x01(\x0b\x32\x1b.pilot_plus.edge.v1.LeavingH\x00\x42\x08\n\x06report\"\x94\x01\n\x0cRegistration\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07outside\x18\x02 \x01(\t\x12\x11\n\tmesh_port\x18\x03 \x01(\r\x12\x11\n\thttp_port\x18\x04 \x01(\r\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06region\x18\x06 \x01(\t\x12\n\n\x02\x61z\x18\x07 \x01(\t\x12\x0f\n\x07subzone\x18\x08 \x01(\t\"\xd1\x02\n\x06Status\x12\x10\n\x08\x64raining\x18\x01 \x01(\x08\x12\x36\n\x0c\x61\x63knowledged\x18\x02 \x03(\x0b\x32 .pilot_plus.edge.v1.Acknowledged\x12-\n\x07removed\x18\x03 \x03(\x0b\x32\x1c.pilot_plus.edge.v1.Resource\x12\x0e\n\x06serves\x18\x04 \x03(\t\x12\x16\n\x0eserves_changed\x18\x05 \x01(\x08\x12\x0f\n\x07tunnels\x18\x06 \x03(\t\x12\x17\n\x0ftunnels_changed\x18\x07 \x01(\x08\x12\x13\n\x0b\x63onnections\x18\x08 \x01(\x04\x12\x1b\n\x13\x63\x65rtificate_expires\x18\t \x01(\x03\x12\x15\n\renvoy_version\x18\n \x01(\t\x12\x16\n\x0e\x65nvoy_restarts\x18\x0b \x01(\r\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12\x0c\n\x04more\x18\r \x01(\x08\"\x82\x01\n\x08Resource\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.pilot_plus.edge.v1.Resource.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08LISTENER\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02\"O\n\x0c\x41\x63knowledged\x12.\n\x08resource\x18\x01 \x01(\x0b\x32\x1c.pilot_plus.edge.v1.Resource\x12\x0f\n\x07version\x18\x02 \x01(\t\"\t\n\x07Leaving\"\xf9\x01\n\x07HubWord\x12\x32\n\tchallenge\x18\x01 \x01(\x0b\x32\x1d.pilot_plus.edge.v1.ChallengeH\x00\x12.\n\x07welcome\x18\x02 \x01(\x0b\x32\x1b.pilot_plus.edge.v1.WelcomeH\x00\x12*\n\x05trust\x18\x03 \x01(\x0b\x32\x19.pilot_plus.edge.v1.TrustH\x00\x12*\n\x05renew\x18\x04 \x01(\x0b\x32\x19.pilot_plus.edge.v1.RenewH\x00\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x19.pilot_plus.edge.v1.DrainH\x00\x42\x06\n\x04word\"\x1a\n\tChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"_\n\x07Welcome\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12(\n\x05trust\x18\x02 \x01(\x0b\x32\x19.pilot_plus.edge.v1.Trust\x12\x17\n\x0fsilence_seconds\x18\x03 \x01(\r\"\x07\n\x05Renew\"\x19\n\x05\x44rain\x12\x10\n\x08\x64raining\x18\x01 \x01(\x08\"S\n\rListenerNames\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\rfilter_chains\x18\x03 \x03(\x0b\x32\x1d.pilot_plus.edge.v1.ChainName\"\x19\n\tChainName\x12\x0c\n\x04name\x18\x07 \x01(\t2\xb6\x02\n\x04\x45\x64ge\x12L\n\x05Hello\x12 .pilot_plus.edge.v1.HelloRequest\x1a!.pilot_plus.edge.v1.HelloResponse\x12H\n\x04Join\x12\x1f.pilot_plus.edge.v1.JoinRequest\x1a\x1f.pilot_plus.edge.v1.Credentials\x12J\n\x05Renew\x12 .pilot_plus.edge.v1.RenewRequest\x1a\x1f.pilot_plus.edge.v1.Credentials\x12J\n\x07Session\x12\x1e.pilot_plus.edge.v1.EdgeReport\x1a\x1b.pilot_plus.edge.v1.HubWord(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,29 +50,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTRATION']._serialized_start=795
   _globals['_REGISTRATION']._serialized_end=943
   _globals['_STATUS']._serialized_start=946
-  _globals['_STATUS']._serialized_end=1269
-  _globals['_RESOURCE']._serialized_start=1272
-  _globals['_RESOURCE']._serialized_end=1402
-  _globals['_RESOURCE_KIND']._serialized_start=1347
-  _globals['_RESOURCE_KIND']._serialized_end=1402
-  _globals['_ACKNOWLEDGED']._serialized_start=1404
-  _globals['_ACKNOWLEDGED']._serialized_end=1483
-  _globals['_LEAVING']._serialized_start=1485
-  _globals['_LEAVING']._serialized_end=1494
-  _globals['_HUBWORD']._serialized_start=1497
-  _globals['_HUBWORD']._serialized_end=1746
-  _globals['_CHALLENGE']._serialized_start=1748
-  _globals['_CHALLENGE']._serialized_end=1774
-  _globals['_WELCOME']._serialized_start=1776
-  _globals['_WELCOME']._serialized_end=1871
-  _globals['_RENEW']._serialized_start=1873
-  _globals['_RENEW']._serialized_end=1880
-  _globals['_DRAIN']._serialized_start=1882
-  _globals['_DRAIN']._serialized_end=1907
-  _globals['_LISTENERNAMES']._serialized_start=1909
-  _globals['_LISTENERNAMES']._serialized_end=1992
-  _globals['_CHAINNAME']._serialized_start=1994
-  _globals['_CHAINNAME']._serialized_end=2019
-  _globals['_EDGE']._serialized_start=2022
-  _globals['_EDGE']._serialized_end=2332
+  _globals['_STATUS']._serialized_end=1283
+  _globals['_RESOURCE']._serialized_start=1286
+  _globals['_RESOURCE']._serialized_end=1416
+  _globals['_RESOURCE_KIND']._serialized_start=1361
+  _globals['_RESOURCE_KIND']._serialized_end=1416
+  _globals['_ACKNOWLEDGED']._serialized_start=1418
+  _globals['_ACKNOWLEDGED']._serialized_end=1497
+  _globals['_LEAVING']._serialized_start=1499
+  _globals['_LEAVING']._serialized_end=1508
+  _globals['_HUBWORD']._serialized_start=1511
+  _globals['_HUBWORD']._serialized_end=1760
+  _globals['_CHALLENGE']._serialized_start=1762
+  _globals['_CHALLENGE']._serialized_end=1788
+  _globals['_WELCOME']._serialized_start=1790
+  _globals['_WELCOME']._serialized_end=1885
+  _globals['_RENEW']._serialized_start=1887
+  _globals['_RENEW']._serialized_end=1894
+  _globals['_DRAIN']._serialized_start=1896
+  _globals['_DRAIN']._serialized_end=1921
+  _globals['_LISTENERNAMES']._serialized_start=1923
+  _globals['_LISTENERNAMES']._serialized_end=2006
+  _globals['_CHAINNAME']._serialized_start=2008
+  _globals['_CHAINNAME']._serialized_end=2033
+  _globals['_EDGE']._serialized_start=2036
+  _globals['_EDGE']._serialized_end=2346
 # @@protoc_insertion_point(module_scope)

@@ -321,6 +321,7 @@ class Status(_message.Message):
     ENVOY_VERSION_FIELD_NUMBER: _builtins.int
     ENVOY_RESTARTS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     serves_changed: _builtins.bool
     tunnels_changed: _builtins.bool
@@ -331,6 +332,8 @@ class Status(_message.Message):
     envoy_restarts: _builtins.int
     error: _builtins.str
     """One line for people; empty: all is well."""
+    more: _builtins.bool
+    """What has changed does not fit into one report: this is not its last part."""
     @_builtins.property
     def acknowledged(self) -> _containers.RepeatedCompositeFieldContainer[Global___Acknowledged]: ...
     @_builtins.property
@@ -341,7 +344,7 @@ class Status(_message.Message):
 
     @_builtins.property
     def tunnels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The edges (names) whose tunnels it holds; read only if `tunnels_changed`."""
+        """The zones (whole names) whose tunnels it holds; read only if `tunnels_changed`."""
 
     def __init__(
         self,
@@ -358,10 +361,11 @@ class Status(_message.Message):
         envoy_version: _builtins.str = ...,
         envoy_restarts: _builtins.int = ...,
         error: _builtins.str = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "certificate_expires", b"certificate_expires", "connections", b"connections", "draining", b"draining", "envoy_restarts", b"envoy_restarts", "envoy_version", b"envoy_version", "error", b"error", "removed", b"removed", "serves", b"serves", "serves_changed", b"serves_changed", "tunnels", b"tunnels", "tunnels_changed", b"tunnels_changed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "certificate_expires", b"certificate_expires", "connections", b"connections", "draining", b"draining", "envoy_restarts", b"envoy_restarts", "envoy_version", b"envoy_version", "error", b"error", "more", b"more", "removed", b"removed", "serves", b"serves", "serves_changed", b"serves_changed", "tunnels", b"tunnels", "tunnels_changed", b"tunnels_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

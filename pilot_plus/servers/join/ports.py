@@ -49,6 +49,10 @@ class Edges(Protocol):
         """The edge is there, or has reported something new."""
         ...
 
+    async def lose(self, key: str) -> None:
+        """Nothing is known of the edge of that key any more: its session ended a grace ago."""
+        ...
+
     async def drop(self, key: str) -> None:
-        """The edge of that key is gone: it has left, or its session ended a grace ago."""
+        """The edge of that key is gone: it has left, or its identity was revoked."""
         ...

@@ -1,7 +1,7 @@
 """The roster: who has a live session now, and the edges that follow from it.
 
 session ends in order, or the identity is revoked    the edge is dropped at once
-session breaks                                       the edge stays for a grace, and for ever if it comes back
+session breaks                                       after a grace the edge is lost, unless it has come back
 another session of the identity begins               the edge stays; the older session is told to go
 the hub ends                                         the edges stay: they come back to the hub that follows
 """
@@ -64,7 +64,7 @@ class Roster:
             return
         del self._seats[str(seat.identity)]
         if seat.edge is not None and not self._is_closed:
-            waiting = self._tasks.create_task(self._drop_later(seat, 0.0 if ending.gone else self._grace))
+            waiting = self._tasks.create_task(self._let_go(seat, is_gone=ending.gone))
             self._waiting.add(waiting)
             waiting.add_done_callback(self._waiting.discard)
 
@@ -74,7 +74,7 @@ class Roster:
         for waiting in self._waiting:
             waiting.cancel()
 
-    async def _drop_later(self, seat: Seat, delay: float) -> None:
-        await asyncio.sleep(delay)
+    async def _let_go(self, seat: Seat, *, is_gone: bool) -> None:
+        await asyncio.sleep(0.0 if is_gone else self._grace)
         if str(seat.identity) not in self._seats and seat.edge is not None:
-            await self._edges.drop(seat.edge.key)
+            await (self._edges.drop if is_gone else self._edges.lose)(seat.edge.key)

@@ -52,7 +52,7 @@ async def test_instances_come_and_go_behind_an_edge_and_edges_come_go_and_die(co
                 await load.until_more(400)
                 assert len(load.failures) <= CALLERS
                 failed = len(load.failures)
-                await company.until_edge("third", None)
+                await company.until_edge("third", "lost")
                 await load.until_more(400)
                 assert len(load.failures) == failed
                 assert await second.stop() == 0

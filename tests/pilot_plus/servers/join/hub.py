@@ -25,6 +25,10 @@ class Known:
         self.edges[edge.key] = edge
         self._note(f"put {edge.key}")
 
+    async def lose(self, key: str) -> None:
+        self.edges.pop(key, None)
+        self._note(f"lose {key}")
+
     async def drop(self, key: str) -> None:
         self.edges.pop(key, None)
         self._note(f"drop {key}")
