@@ -13,7 +13,7 @@ from contextlib import (
 from typing import Any, Final
 
 from pilot_plus.model import Alive, Instance, Resumed, Update
-from pilot_plus.ports import Failed, Refused, Result, SourceLost
+from pilot_plus.ports import Refused, Result, SourceLost
 from registries.database.household import Household, opened, shared
 from registries.database.locks import Locks
 from registries.database.log import Log, mark_of
@@ -56,33 +56,27 @@ class Database:
 
     async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
         """Register or update each; answered when it is on the disk."""
-        if self._closed:
-            return [Failed(self._closed) for _ in instances]
-        return await self._house.writer.put(instances, self._locks.held)
+        with self._losing():
+            return await self._house.writer.put(instances, self._locks.held)
 
     async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
         """Deregister each."""
-        if self._closed:
-            return [Failed(self._closed) for _ in keys]
-        return await self._house.writer.drop(keys, self._locks.held)
+        with self._losing():
+            return await self._house.writer.drop(keys, self._locks.held)
 
     async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
         """Take a heartbeat of each: it counts at once, and is in the database within a fraction of a second."""
-        if self._lost:
-            return [Failed(self._lost) for _ in keys]
-        try:
+        with self._losing():
             return await self._house.keeper.renew(keys)
-        except OSError as error:
-            return [Failed(str(error)) for _ in keys]
 
     async def claim(self, name: str, owner: str, ttl: float) -> str:
         """Take a lock, or draw its number anew; whose it is now. What is written from then on is fenced by it."""
-        with self._lost_with():
+        with self._losing():
             return await self._locks.claim(name, owner, ttl)
 
     async def release(self, name: str, owner: str) -> None:
         """Give a lock up."""
-        with self._lost_with():
+        with self._losing():
             await self._locks.release(name, owner)
 
     def unheard(self) -> frozenset[str]:
@@ -122,7 +116,8 @@ class Database:
             raise ConnectionError(self._lost)
 
     @contextmanager
-    def _lost_with(self) -> Iterator[None]:
+    def _losing(self) -> Iterator[None]:
+        """Once the database is gone this connection is of no use any more: whoever holds it opens another."""
         try:
             self._check()
             yield
