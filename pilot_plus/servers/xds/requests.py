@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -9,6 +10,8 @@ from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 from google.protobuf.message import DecodeError
 
+SHORT: Final = 512
+"""Bytes. What is not longer is read once for all who say it: a thousand clients accept the same in the same words."""
 MAX_NAME: Final = 2048
 """Characters of a resource's name."""
 
@@ -49,6 +52,20 @@ def state_request(data: bytes) -> StateRequest:
     Raises:
         ValueError: it is none, or a name in it is too long.
     """
+    return _state(data) if len(data) <= SHORT else _state.__wrapped__(data)
+
+
+def delta_request(data: bytes) -> DeltaRequest:
+    """Read a `DeltaDiscoveryRequest`.
+
+    Raises:
+        ValueError: it is none, or a name in it is too long.
+    """
+    return _delta(data) if len(data) <= SHORT else _delta.__wrapped__(data)
+
+
+@lru_cache(maxsize=4096)
+def _state(data: bytes) -> StateRequest:
     try:
         said = DiscoveryRequest.FromString(data)
     except (DecodeError, RecursionError) as error:
@@ -63,12 +80,8 @@ def state_request(data: bytes) -> StateRequest:
     )
 
 
-def delta_request(data: bytes) -> DeltaRequest:
-    """Read a `DeltaDiscoveryRequest`.
-
-    Raises:
-        ValueError: it is none, or a name in it is too long.
-    """
+@lru_cache(maxsize=4096)
+def _delta(data: bytes) -> DeltaRequest:
     try:
         said = DeltaDiscoveryRequest.FromString(data)
     except (DecodeError, RecursionError) as error:

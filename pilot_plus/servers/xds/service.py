@@ -144,7 +144,8 @@ class Discovery:
     def _take(self, client: Client, request: StateRequest | DeltaRequest) -> None:
         if client.stream.request(request, self._clock()):
             counts.answered(request)
-        client.wake()
+        if client.stream.has_work():
+            client.wake()
 
     async def _write(self, client: Client, context: Context) -> None:
         while True:

@@ -86,16 +86,21 @@ class Stream:
             subscription = self.subscriptions.get(type_)
             if subscription is None:
                 continue
-            sent = subscription.next(self._supply, only_asked=held_back)
-            if sent is not None:
-                yield self._response(subscription, sent, now)
+            if subscription.sent is None and subscription.has_news():
+                sent = subscription.next(self._supply, only_asked=held_back)
+                if sent is not None:
+                    yield self._response(subscription, sent, now)
             held_back = held_back or _holds_back(subscription, now)
         if not held_back:
             yield from self._removals(now)
 
+    def has_work(self) -> bool:
+        """Whether there is anything that `next` may have to say, now or later."""
+        return any(one.has_news() or one.has_gone() for one in self.subscriptions.values())
+
     def waits_until(self) -> float | None:
         """When (monotonic seconds) `next` may have something to say though nothing happens; None: never."""
-        if not any(one.has_news() or one.has_gone() for one in self.subscriptions.values()):
+        if not self.has_work():
             return None
         return min((one.sent_at + PATIENCE for one in self.subscriptions.values() if one.sent), default=None)
 

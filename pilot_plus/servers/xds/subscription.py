@@ -123,6 +123,8 @@ class Subscription:
     def request_delta(self, request: DeltaRequest) -> None:
         """Take in what is wanted, in the delta form."""
         is_first, self._has_begun = not self._has_begun, True
+        if not (is_first or request.subscribe or request.unsubscribe):
+            return
         if is_first:
             self.held.update({name: Resource(name, version, b"") for name, version in request.versions.items()})
         if "*" in request.subscribe or (is_first and not request.subscribe and self.type in WHOLE):
@@ -284,6 +286,11 @@ class Subscription:
         only_asked = only_asked and not self._must_answer
         if not (self._asked or (not only_asked and self.has_news())):
             return None
+        if len(self._touched) == 1 and not (self._asked or self._compares_all or self._must_answer):
+            (name,) = self._touched  # by far the most frequent: one resource has changed
+            if (one := self._new(supply, name)) is not None:
+                self._touched.clear()
+                return self._out(supply, (one,), ())
         news, absent = self._difference(supply, only_asked=only_asked)
         if not (news or absent or self._must_answer):
             return None
