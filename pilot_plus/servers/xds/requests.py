@@ -36,6 +36,11 @@ class StateRequest(Request, frozen=True, kw_only=True):
     """Of the last response that it accepted."""
     names: frozenset[str] = frozenset()
 
+    @property
+    def may_want_all(self) -> bool:
+        """Whether it may ask for everything of its type."""
+        return not self.nonce and (not self.names or "*" in self.names)
+
 
 class DeltaRequest(Request, frozen=True, kw_only=True):
     """Delta: what the client wants more, or no longer."""
@@ -44,6 +49,11 @@ class DeltaRequest(Request, frozen=True, kw_only=True):
     unsubscribe: frozenset[str] = frozenset()
     versions: Mapping[str, str] = {}
     """What it holds already, by name; in the first request of a type."""
+
+    @property
+    def may_want_all(self) -> bool:
+        """Whether it may ask for everything of its type."""
+        return "*" in self.subscribe or not (self.nonce or self.subscribe or self.unsubscribe)
 
 
 def state_request(data: bytes) -> StateRequest:

@@ -17,9 +17,10 @@ from pilot_plus.servers.xds import counts
 from pilot_plus.servers.xds.client import Client
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest, delta_request, state_request
 from pilot_plus.servers.xds.roster import AT_ONCE, Roster
-from pilot_plus.servers.xds.subscription import Form
+from pilot_plus.servers.xds.subscription import WHOLE, Form
 from pilot_plus.views.xds.node import Client as Claim
 from pilot_plus.views.xds.node import check_claims, client_of
+from pilot_plus.views.xds.resource import Type
 from pilot_plus.wire.denied import Denied
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Discovery:
         client = self._roster.enter(claim, caller.host, caller.identity, form)
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._take(client, first)
+                await self._take(client, first)
                 del first, claim, caller  # a stream may last for months
                 writing = tasks.create_task(self._write(client, context))
                 await self._hear(client, context)
@@ -136,12 +137,15 @@ class Discovery:
     async def _hear(self, client: Client, context: Context) -> None:
         pace = Bucket(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self._clock)
         while (request := await _read(client.stream.form, context)) is not None:
-            self._take(client, request)
+            await self._take(client, request)
             del request
             if wait := pace.take():
                 await asyncio.sleep(wait)
 
-    def _take(self, client: Client, request: StateRequest | DeltaRequest) -> None:
+    async def _take(self, client: Client, request: StateRequest | DeltaRequest) -> None:
+        if request.may_want_all and request.type in WHOLE:
+            for _ in client.supply.prepare(Type(request.type)):
+                await asyncio.sleep(0)
         if client.stream.request(request, self._clock()):
             counts.answered(request)
         if client.stream.has_work():

@@ -75,6 +75,10 @@ class EdgeShelf:
             kept = self._kept[type_, name] = made
         return kept
 
+    def prepare(self, type_: Type) -> Iterator[None]:
+        """Make ready what `names` of a type needs, with a pause now and then."""
+        return self._outlook.prepare() if type_ is Type.CLUSTER else iter(())
+
     def since(self, mark: int) -> Changes | None:
         """What has changed after a mark; None: that is not known any more, compare everything."""
         ours, theirs = self._news.since(mark), self._outlook.news.since(mark)

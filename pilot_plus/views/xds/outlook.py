@@ -9,7 +9,7 @@ Nothing is made before somebody asks for it. What was made stays until the servi
 So a change costs what has changed of the touched services and what was asked for of them, whatever else there is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
@@ -24,6 +24,8 @@ from pilot_plus.views.xds.tls import Domains
 from pilot_plus.views.xds.vista import Vista
 from pilot_plus.views.xds.world import World
 
+AT_ONCE: Final = 50
+"""Services that are seen for the first time between two pauses."""
 MOST_MISSED: Final = 100_000
 """Hosts without a service that are remembered; beyond it every new service is looked at."""
 
@@ -84,6 +86,14 @@ class Outlook:
                 self._vista(service)
             self._clusters = {name for vista in self._vistas.values() for name in vista.face.facets}
         return self._clusters
+
+    def prepare(self) -> Iterator[None]:
+        """See every service, with a pause now and then: after that `clusters` costs little."""
+        for index, service in enumerate(self._world.catalog.entries if self._clusters is None else ()):
+            if index % AT_ONCE == AT_ONCE - 1:
+                yield
+            if service in self._world.catalog.entries:
+                self._vista(service)
 
     def face(self, service: str) -> Face | None:
         """What the viewer knows of a service; None if nothing."""

@@ -43,6 +43,11 @@ class Roll:
     def __repr__(self) -> str:
         return f"<Roll of {len(self._first)} endpoints in {len(self._groups)} groups>"
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the ranking matters: there is more than one group, or more than one for an address."""
+        return len(self._groups) > 1 or bool(self._rivals)
+
     # -------------------------------------------------------------------------------------------- changing
 
     def enter(self, entrant: Entrant, ranking: Ranking) -> None:

@@ -48,8 +48,9 @@ class Rolls:
 
     def shake(self, ranking: Ranking) -> None:
         """The ranking is not as it was."""
-        for cluster in self._rolls:
-            self._touched(cluster).settle_rivals(ranking)
+        for cluster, roll in self._rolls.items():
+            if roll.is_ranked:
+                self._touched(cluster).settle_rivals(ranking)
 
     def take_changes(self) -> tuple[AbstractSet[str], bool]:
         """The clusters whose endpoints have changed since it was asked last, and whether their facets may have."""

@@ -1,5 +1,6 @@
 """A shelf: the resources of one profile. Listeners and secrets are its own; the rest is its viewer's outlook."""
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from pilot_plus.quantities import Address
@@ -51,6 +52,10 @@ class Shelf:
         if type_ is Type.LISTENER:
             return self._all_listeners().keys()
         return self._outlook.clusters() if type_ is Type.CLUSTER else frozenset()
+
+    def prepare(self, type_: Type) -> Iterator[None]:
+        """Make ready what `names` of a type needs, with a pause now and then."""
+        return self._outlook.prepare() if type_ is Type.CLUSTER and self.profile.kind is not Kind.GRPC else iter(())
 
     def since(self, mark: int) -> Changes | None:
         """What has changed after a mark; None: that is not known any more, compare everything."""

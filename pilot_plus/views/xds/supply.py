@@ -4,7 +4,7 @@ The server that carries xDS knows nothing of services and horizons: it asks a su
 of its profile, so what it builds is built once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeAlias
 
@@ -32,6 +32,13 @@ class Supply(Protocol):
 
     def names(self, type_: Type) -> AbstractSet[str]:
         """What a client gets that asks for everything of a type (listeners and clusters; empty for the others)."""
+        ...
+
+    def prepare(self, type_: Type) -> Iterator[None]:
+        """Make ready what `names` of a type needs. It pauses now and then, so that others can have their turn.
+
+        Who asks for everything without it waits until all of it is made at once: 2 s of 100,000 endpoints.
+        """
         ...
 
     def since(self, mark: int) -> Changes | None:

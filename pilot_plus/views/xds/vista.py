@@ -113,7 +113,7 @@ class Vista:
         groups = {where: [*apart(instances, self._at[where])] if where in self._at else [] for where in affected}
         if self._favour.weigh(world.catalog, entry, groups):
             groups = {where: [*apart(instances, places)] for where, places in self._at.items()} | groups
-        is_crowd_moved = is_shaken
+        is_crowd_moved = is_shaken and bool(self._crowds)
         for where, parts in groups.items():
             is_crowd_moved |= self._show_again(where, parts, entry)
         if is_crowd_moved:
@@ -121,7 +121,7 @@ class Vista:
         if is_shaken:
             self._rolls.shake(self._rank)
         moved, has_other_rolls = self._rolls.take_changes()
-        if self._is_reshaped or has_other_rolls or is_shaken or not instances:
+        if self._is_reshaped or has_other_rolls or (is_shaken and moved) or not instances:
             self._reshape(entry)
         return moved
 

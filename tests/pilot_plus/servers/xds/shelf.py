@@ -1,6 +1,6 @@
 """A supply whose resources a test puts there itself, the same for every profile."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 
 from pilot_plus.servers.xds.subscription import WHOLE
 from pilot_plus.views.xds.profile import Profile
@@ -37,6 +37,10 @@ class Shelf:
 
     def names(self, type_: Type) -> Set[str]:
         return self._of[type_].keys() if type_ in WHOLE else frozenset()
+
+    def prepare(self, type_: Type) -> Iterator[None]:
+        """Everything is there."""
+        return iter(())
 
     def since(self, mark: int) -> Changes | None:
         if mark < self.forgets_before:

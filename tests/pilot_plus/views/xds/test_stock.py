@@ -303,6 +303,21 @@ def test_what_was_asked_for_in_vain_is_told_when_it_comes():
     assert supply.get(Type.CLUSTER, ORDERS) is not None
 
 
+def test_everything_can_be_prepared_in_parts_while_the_catalog_changes():
+    world = World({"zk": [copy(f"i{n}", f"svc{n}") for n in range(200)]})
+    stock = stock_of(world)
+    supply = stock.of(profile(world, "legacy"))
+    rules = Rules(admission_of(world.config, world.config.registries[0]))
+    catalog, pauses = world.catalog, 0
+    for pauses, _ in enumerate(supply.prepare(Type.CLUSTER), 1):
+        folded = fold(catalog, "zk", [Drop(f"i{199 - pauses}"), Put(copy(f"new{pauses}", f"new{pauses}"))], rules, 1.0)
+        catalog = folded.catalog
+        stock.advance(catalog, folded.touched)
+    assert pauses == 4
+    assert supply.names(Type.CLUSTER) == {f"http.{entry.name}.legacy.mesh" for entry in catalog.entries.values()}
+    assert list(supply.prepare(Type.CLUSTER)) == []
+
+
 def test_supplies_of_equal_profiles_are_one_while_somebody_uses_them():
     world = World({"zk": [copy("a")]})
     stock = stock_of(world)
