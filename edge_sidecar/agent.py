@@ -62,6 +62,8 @@ async def run(settings: Settings) -> None:
         OSError: the data folder can't be used.
     """
     program = find_envoy()
+    if settings.dial_out:
+        log.warning("--dial-out: this version does not carry it out yet")
     with _data_folder(settings.data) as sockets:
         membership = await Membership.enter(settings)
         plan = Plan(

@@ -148,7 +148,8 @@ def status(data: Path | None, output: str) -> None:
     else:
         for one in found:
             click.echo(f"{one.name}  zone {one.zone}  {one.address}  {one.state}")
-            click.echo(f"  hub          {one.hub}  {'in session' if one.session else 'no session'}")
+            session = "" if "/svc/" in one.identity else "in session" if one.session else "no session"
+            click.echo(f"  hub          {one.hub}  {session}".rstrip())
             click.echo(f"  identity     {one.identity}, until {one.certificate_expires}")
             click.echo(f"  Envoy        {one.envoy_version}, {one.envoy_restarts} restarts")
             if one.trouble:

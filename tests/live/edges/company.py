@@ -1,9 +1,10 @@
 """A company with zones that can't dial each other: a hub process, an edge at each zone, applications behind them.
 
-Loopback addresses stand for hosts: zone n is 127.0.n.0/24.
+Loopback addresses stand for hosts.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,9 @@ from tests.edge_sidecar.agent import Agent, agent_of
 from tests.feature.hub import Hub, hub
 
 ZONES = ("legacy", "vm", "mesh")
-ADDRESSES = {"legacy": "127.0.2.1", "vm": "127.0.3.1", "mesh": "127.0.4.1"}
+NET = f"127.{64 + os.getpid() % 128}"
+"""Our own part of loopback: ports of edges are fixed, and several test runs may share a machine."""
+ADDRESSES = {"legacy": f"{NET}.2.1", "vm": f"{NET}.3.1", "mesh": f"{NET}.4.1"}
 EXPORTS = [{"services": ["*/*"], "from": [zone], "to": [other for other in ZONES if other != zone]} for zone in ZONES]
 
 
@@ -114,7 +117,7 @@ class Company:
 
 
 @asynccontextmanager
-async def company_of(folder: Path, **sections: Any) -> AsyncIterator[Company]:
+async def company_of(folder: Path, *, until: str = "mesh", **sections: Any) -> AsyncIterator[Company]:
     xds = Address(f"127.0.0.1:{free_port()}")
     base = {
         "zones": [{"name": "legacy"}, {"name": "vm"}, {"name": "mesh", "meshed": True}],
@@ -132,7 +135,7 @@ async def company_of(folder: Path, **sections: Any) -> AsyncIterator[Company]:
     listen = {"http": f"127.0.0.1:{free_port()}", "xds": str(xds)}
     async with AsyncExitStack() as stack, hub(folder / "hub", **{**base, **sections, "listen": listen}) as running:
         running.url = f"http://{listen['http']}"
-        await running.until_state("mesh", "synced")
+        await running.until_state(until, "synced")
         yield Company(running, xds, folder, stack)
 
 

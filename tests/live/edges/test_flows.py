@@ -18,7 +18,7 @@ from devservers.network import free_port
 from devservers.tls import Authority
 from tests.edge_sidecar.agent import agent_of
 from tests.live.edges.applications import echo, greeter, serving, web
-from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
+from tests.live.edges.company import ADDRESSES, NET, Company, ask, company_of, say
 
 pytestmark = pytest.mark.live
 
@@ -217,9 +217,9 @@ async def test_what_is_meshed_is_written_into_a_plain_registry_and_stays_there(t
         ((address, port),) = await company.until_seen("legacy/web", "legacy", speaks="plain")
         assert address == LEGACY
         assert await ask(address, port, "any") == (200, "web")
-        second = await company.edge("legacy", "127.0.2.2", name="edge-2")
-        assert await company.until_seen("legacy/web", "legacy", 2) == [(LEGACY, port), ("127.0.2.2", port)]
-        assert await ask("127.0.2.2", port, "any") == (200, "web")
+        second = await company.edge("legacy", f"{NET}.2.2", name="edge-2")
+        assert await company.until_seen("legacy/web", "legacy", 2) == [(LEGACY, port), (f"{NET}.2.2", port)]
+        assert await ask(f"{NET}.2.2", port, "any") == (200, "web")
         assert await second.stop() == 0
         assert await company.until_seen("legacy/web", "legacy") == [(LEGACY, port)]
         assert await first.stop() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.edges.applications import serving, web
-from tests.live.edges.company import Company, company_of
+from tests.live.edges.company import NET, Company, company_of
 from tests.live.edges.load import load_on
 
 pytestmark = pytest.mark.live
@@ -25,7 +25,7 @@ async def company(tmp_path: Path) -> AsyncIterator[Company]:
 async def test_instances_come_and_go_behind_an_edge_and_edges_come_go_and_die(company: Company):
     async with serving(web("a")) as a:
         await company.register("legacy/orders", "127.0.0.1", a, "http", id_="a")
-        first = await company.edge("legacy", "127.0.2.1", name="first")
+        first = await company.edge("legacy", f"{NET}.2.1", name="first")
         await company.edge("vm")
         (door,) = await company.until_seen("legacy/orders", "vm")
         async with load_on(*door, CALLERS) as load:
@@ -38,14 +38,14 @@ async def test_instances_come_and_go_behind_an_edge_and_edges_come_go_and_die(co
                 await load.until_more(400)
                 assert load.failures == []
 
-                second = await company.edge("legacy", "127.0.2.2", name="second")
+                second = await company.edge("legacy", f"{NET}.2.2", name="second")
                 await company.until_seen("legacy/orders", "vm", 2, "mesh")
                 await load.until_more(400)
                 assert await first.stop() == 0
                 await load.until_more(400)
                 assert load.failures == []
 
-                third = await company.edge("legacy", "127.0.2.3", name="third")
+                third = await company.edge("legacy", f"{NET}.2.3", name="third")
                 await company.until_seen("legacy/orders", "vm", 2, "mesh")
                 await load.until_more(400)
                 third.process.kill()
