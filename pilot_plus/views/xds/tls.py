@@ -20,6 +20,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 
 from pilot_plus.model import Role, SpiffeId, split_service
 from pilot_plus.views.xds.encoding import encoded
@@ -192,7 +193,7 @@ def guests_context(anchors: Anchors, domains: frozenset[str]) -> dict[str, Any]:
     """
     bundles = {anchors.domain: anchors.roots, **{name: roots for name, roots in anchors.others if name in domains}}
     config = {
-        "@type": f"{_TLS}.SPIFFECertValidatorConfig",
+        "@type": f"type.googleapis.com/{SPIFFECertValidatorConfig.DESCRIPTOR.full_name}",
         "trust_domains": [
             {"name": name, "trust_bundle": {"inline_string": roots}} for name, roots in sorted(bundles.items())
         ],

@@ -132,7 +132,7 @@ async def company_of(folder: Path, *, until: str = "mesh", **sections: Any) -> A
         ],
         "exports": EXPORTS,
     }
-    listen = {"http": f"127.0.0.1:{free_port()}", "xds": str(xds)}
+    listen = {"http": f"127.0.0.1:{free_port()}", "xds": str(xds), **sections.pop("listen", {})}
     async with AsyncExitStack() as stack, hub(folder / "hub", **{**base, **sections, "listen": listen}) as running:
         running.url = f"http://{listen['http']}"
         await running.until_state(until, "synced")
