@@ -65,7 +65,10 @@ async def until_true(ask: Asker, stand: Stand, patience: float) -> Compared:
 
 async def _difference(ask: Asker, stand: Stand) -> str:
     """What is not as it should be; empty if nothing."""
-    truth = await stand.truth()
+    try:
+        truth = await stand.truth()
+    except Exception as error:  # noqa: BLE001 - it has just been broken: asked again, until patience ends
+        return f"what it holds can't be read: {type(error).__name__}: {error}"
     registry = await ask.get(f"/api/v1/registries/{stand.name}")
     if registry is None:
         return "the hub doesn't answer"

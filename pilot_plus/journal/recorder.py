@@ -118,7 +118,7 @@ class Recorder:
     def forget(self, registry: str, instances: Sequence[Instance]) -> None:
         """Note, before `run`, what the journal still knew of a registry that is not there any more."""
         of = Counter(instance.service for instance in instances)
-        for instance in instances:
+        for instance in sorted(instances, key=attrgetter("key")):
             self._waiting[instance.service] = None
             change = gone((registry, instance.key), instance, of[instance.service])
             self._holds.setdefault(instance.service, []).append(change)
