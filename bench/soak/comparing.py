@@ -70,13 +70,11 @@ async def _difference(ask: Asker, stand: Stand) -> str:
     except Exception as error:  # noqa: BLE001 - it has just been broken: asked again, until patience ends
         return f"what it holds can't be read: {type(error).__name__}: {error}"
     registry = await ask.get(f"/api/v1/registries/{stand.name}")
-    if registry is None:
+    answer = await ask.get(f"/api/v1/instances?limit=10000&registry={stand.name}")
+    if registry is None or answer is None:
         return "the hub doesn't answer"
     if registry["state"] != "synced" or registry["held"]:
         return f"{registry['state']}, {registry['held']} held: {registry['error']}"
-    answer = await ask.get(f"/api/v1/instances?limit=10000&registry={stand.name}")
-    if answer is None:
-        return "the hub doesn't answer"
     stale = [one["id"] for one in answer["instances"] if one["stale"]]
     if stale:
         return f"stale: {stale[:5]}"
