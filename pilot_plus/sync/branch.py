@@ -174,9 +174,12 @@ class Branch:
         raise SourceLost(self._error)
 
     async def _renewed(self, sink: Sink, held: Sequence[Registration]) -> list[Registration]:
-        """Renew; return what the registry does not know any more."""
+        """Renew; return what the registry does not know any more.
+
+        Where leases are the connection's, all of it: writing the same again writes nothing, but tells what is gone.
+        """
         if not held or not isinstance(sink, Renewing):
-            return []
+            return list(held)
         results = await sink.renew([one.instance.key for one in held])
         return [one for one, result in zip(held, results, strict=True) if isinstance(result, Refused)]
 
