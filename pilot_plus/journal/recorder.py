@@ -8,7 +8,7 @@ Nothing that it holds grows beyond a chapter and the services that were touched.
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -92,7 +92,7 @@ class Recorder:
         self._opened = monotonic()
         self._closed: list[Chapter] = []
         self._unwritten: list[tuple[str, bytes]] = []
-        self._waiting: dict[str, Entry | None] = {}
+        self._waiting: OrderedDict[str, Entry | None] = OrderedDict()  # taken from its front, which a dict makes slow
         """Services that were touched and not compared yet, as they were before."""
         self._holds: dict[str, list[Change]] = {}
         self._since_base: dict[str, int] = {}
@@ -126,7 +126,7 @@ class Recorder:
     async def run(self) -> None:
         """Record what differs from the present catalog from now on, until cancelled; then write what is left."""
         self.seen = self._holder.current
-        self._waiting = {service: self.seen.entries.get(service) for service in self._waiting}
+        self._waiting = OrderedDict((service, self.seen.entries.get(service)) for service in self._waiting)
         for source in self.seen.sources.values():
             self._add(source.name, started(source), self.seen.number)
         try:

@@ -11,6 +11,7 @@ So a burst of changes writes nothing twice, a layout that can't hold everything 
 writer is not fought without end.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
@@ -52,7 +53,7 @@ class Settling:
 
     def __init__(self) -> None:
         self._adopted: set[Identity] | None = None
-        self._pending: dict[Identity, _Pending] = {}
+        self._pending: OrderedDict[Identity, _Pending] = OrderedDict()  # a dict that loses its first is slow to begin
         self._overdue: dict[str, dict[Identity, _Pending]] = {}
         self._keys: dict[str, Identity] = {}
         self._wrote: dict[Identity, int] = {}
@@ -60,7 +61,7 @@ class Settling:
         self._repairs: dict[Identity, _Repairs] = {}
         self._not_ours: set[str] = set()
         self._waits: dict[str, list[float]] = {}
-        self._dropped: dict[str, tuple[str, float]] = {}
+        self._dropped: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._refused: dict[str, dict[Identity, tuple[Copy, str]]] = {}
 
     def judge(self, copy: Copy, there: Instance | None, now: float) -> Judgement:

@@ -13,7 +13,7 @@ One node is one record, but not every change of a node is one of the catalog:
     remove("/dubbo/a.B/providers/dubbo…weight=2")-> Put(service a.B), Drop(key)
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
@@ -76,8 +76,8 @@ class Records:
         self._aliases: defaultdict[str, set[str]] = defaultdict(set)
         self._unread: dict[str, str] = {}
         self._shown: dict[str, Service] = {}
-        self._touched: dict[str, None] = {}
-        self._touched_directories: dict[str, None] = {}
+        self._touched: OrderedDict[str, None] = OrderedDict()  # taken from its front, which a dict makes slow
+        self._touched_directories: OrderedDict[str, None] = OrderedDict()
         self._skips: dict[str, str] = {}
 
     def place(self, path: str) -> Place:
@@ -125,12 +125,10 @@ class Records:
         """What has changed since the last time: what is new before what is gone."""
         drops: list[Drop] = []
         while self._touched:
-            key = next(iter(self._touched))
-            del self._touched[key]
+            key, _ = self._touched.popitem(last=False)
             yield from self._say_record(key, drops)
         while self._touched_directories:
-            path = next(iter(self._touched_directories))
-            del self._touched_directories[path]
+            path, _ = self._touched_directories.popitem(last=False)
             yield from self._say_service(path, drops)
         yield from drops
         skips, self._skips = self._skips, {}
