@@ -22,12 +22,15 @@ from pilot_plus.servers.peer import PeerService, feeding
 from pilot_plus.views import overview, shapes
 from pilot_plus.views.endpoints import home_of
 from pilot_plus.views.export import Terms
+from pilot_plus.views.growth import Growth
 from pilot_plus.wire.look import is_loopback
 from pilot_plus.wire.selections import Selection
 
 log = logging.getLogger(__name__)
 
 KIND: Final = "peer"
+LOOK_EVERY: Final = 5.0
+"""Seconds between two looks at how much our peers tell us."""
 
 
 def check(config: Config) -> None:
@@ -90,6 +93,8 @@ class Neighbours:
         self._home = home_of(config)
         self._started = monotonic()
         self._service: PeerService | None = None
+        self._growth = {peer.name: Growth() for peer in config.peers}
+        self._alarms = {peer.name: "" for peer in config.peers}
 
     async def serve(self) -> None:
         """Let peers read until cancelled, if there is an address for it.
@@ -97,6 +102,21 @@ class Neighbours:
         Raises:
             ConfigError: the address can't be listened at.
         """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_for_growth())
+            tasks.create_task(self._serve())
+
+    async def _look_for_growth(self) -> None:
+        while True:
+            for peer in self._config.peers:
+                count = len(self._holder.current.sources[peer.name].instances)
+                alarm = self._growth[peer.name].note(count, monotonic())
+                if alarm and not self._alarms[peer.name]:
+                    log.warning("a peer's data multiplies: %s", alarm, extra={"registry": peer.name})
+                self._alarms[peer.name] = alarm
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _serve(self) -> None:
         address = self._config.listen.peer
         if address is None or not self._config.peers:
             return
@@ -149,6 +169,7 @@ class Neighbours:
             skipped=registry.skipped,
             held=registry.held,
             error=registry.error,
+            alarm=self._alarms[peer.name] or None,
             received_bytes=int(PEER_BYTES.labels(peer.name)._value.get()),  # noqa: SLF001 - there is no other way
             reader=reader,
         )

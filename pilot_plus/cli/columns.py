@@ -96,7 +96,7 @@ PEERS: Final = (
     Column("READS US", lambda row: "-" if row["reader"] is None else f"{row['reader']['lag']} behind"),
     Column("RECEIVED", lambda row: row["received_bytes"], wide=True, is_number=True),
     Column("SENT", lambda row: row["reader"]["bytes"] if row["reader"] else 0, wide=True, is_number=True),
-    Column("ERROR", lambda row: row["error"] or "-"),
+    Column("ERROR", lambda row: row["error"] or row["alarm"] or "-"),
 )
 PROXIES: Final = (
     Column("ID", lambda row: row["id"]),

@@ -306,6 +306,8 @@ class PeerShape(Shape, frozen=True, kw_only=True):
     skipped: int
     held: int
     error: str | None
+    alarm: str | None
+    """What it tells us has multiplied."""
     received_bytes: int
     reader: ReaderShape | None
 
