@@ -46,8 +46,8 @@ class Join:
     def put_slice(self, name: ObjectName, members: Members | None) -> list[Update]:
         """A slice is new or has changed; None: it is gone, or says nothing any more."""
         old = self._slices.get(name)
-        keys = {*(old.instances if old else ()), *(members.instances if members else ())}
-        services = {slice_.service for slice_ in (old, members) if slice_ is not None}
+        keys = dict.fromkeys((*(old.instances if old else ()), *(members.instances if members else ())))
+        services = dict.fromkeys(slice_.service for slice_ in (old, members) if slice_ is not None)
         before = [self._said(service, keys) for service in services]
         self._keep(name, old, members)
         updates: list[Update] = []
