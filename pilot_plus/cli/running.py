@@ -1,6 +1,7 @@
 """Running: `run` and `check`."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ def run(file: Path, insecure: bool, log_level: str, log_format: str | None) -> N
     """Run the hub with a configuration file, until SIGTERM or Ctrl-C."""
     log_to_stderr(log_level, log_format)
     config = _loaded(file)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before the hub listens to it must not end it
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_hub(config, insecure=insecure, load=lambda: load(file)))
