@@ -1,5 +1,6 @@
 """Across clusters: a caller of east reaches what lies behind an edge of west, each proving itself by its own root."""
 
+import asyncio
 import json
 import sqlite3
 import ssl
@@ -112,3 +113,35 @@ def signed_by(journal: Path, identity: str, folder: Path) -> ssl.SSLContext:
     context.check_hostname = False
     context.load_cert_chain(pair)
     return context
+
+
+async def test_calls_stay_at_home_go_to_the_other_cluster_when_home_is_drained_and_come_back(tmp_path: Path):
+    async with (
+        two_clusters(tmp_path, "instances") as (east, west),
+        serving(web("east")) as at_home,
+        serving(web("west")) as abroad,
+    ):
+        await east.register("mesh/orders", "127.0.0.1", at_home, "http", id_="home-1")
+        await west.register("mesh/orders", "127.0.0.1", abroad, "http", zone="legacy")
+        await east.until_seen("mesh/orders", "mesh", count=2)
+        outbound = free_port()
+        token = await east.token("--zone", "mesh")
+        words = ("--outbound", f"127.0.0.1:{outbound}", "--token", token, "--data", str(tmp_path / "envoy"))
+        with Envoy(await east.bootstrap("envoy", *words)):
+            assert await ask_patiently("127.0.0.1", outbound, "orders.mesh.mesh") == (200, "east")
+
+            async def until_all_from(cluster: str) -> list[int]:
+                """Ask until twenty answers in a row are a cluster's; the statuses of all."""
+                statuses, row = [], 0
+                async with asyncio.timeout(20):
+                    while row < 20:
+                        status, body = await ask("127.0.0.1", outbound, "orders.mesh.mesh")
+                        statuses.append(status)
+                        row = row + 1 if body == cluster else 0
+                return statuses
+
+            assert set(await until_all_from("east")) == {200}
+            assert (await east.hub.call("drain", "mesh/orders", "home-1")).code == 0
+            assert set(await until_all_from("west")) == {200}
+            assert (await east.hub.call("drain", "mesh/orders", "home-1", "--undo")).code == 0
+            assert set(await until_all_from("east")) == {200}
