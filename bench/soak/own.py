@@ -46,17 +46,24 @@ class Own:
         async with aiohttp.ClientSession(timeout=_WITHIN) as session:
             for one in samples:
                 self._acknowledged.pop((one.service, one.address), None)
-                path = f"{self._url}/{NAMESPACE}/{quote(one.service, safe='')}/{quote(one.address, safe='')}"
-                async with session.delete(path) as response:
+                async with session.delete(self._path(one)) as response:
                     if response.status != 404:
                         response.raise_for_status()
                 self._acknowledged[one.service, one.address] = None
 
     async def truth(self) -> set[Sample]:
-        """What was acknowledged; and, where an answer was lost, what the database says."""
+        """What was acknowledged; and, where an answer was lost, what the database says. Everybody's heart beats."""
         there = {(one.service, one.address): one for one in map(_sample, await self._rows())}
         known = {**there, **self._acknowledged}
-        return {one for one in known.values() if one is not None}
+        found = {one for one in known.values() if one is not None}
+        async with aiohttp.ClientSession(timeout=_WITHIN) as session:
+            for one in found:
+                async with session.put(f"{self._path(one)}/heartbeat"):
+                    pass
+        return found
+
+    def _path(self, one: Sample) -> str:
+        return f"{self._url}/{NAMESPACE}/{quote(one.service, safe='')}/{quote(one.address, safe='')}"
 
     async def _rows(self) -> Sequence[Any]:
         if self._journal.startswith("sqlite"):

@@ -115,6 +115,8 @@ class Soak:
                 try:
                     async with asyncio.timeout(10):
                         self.report.changes += await stand.change(chance)
+                except OSError:
+                    pass  # nobody is there just now
                 except Exception as error:  # noqa: BLE001 - whatever came of it, the truth is read from the server
                     self._say(f"  {stand.name}: not written: {type(error).__name__}: {error}"[:160])
             await asyncio.sleep(chance.expovariate(self._plan.rate))

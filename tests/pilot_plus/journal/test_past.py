@@ -9,16 +9,18 @@ from random import Random
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from devservers import Postgres
 from pilot_plus.catalog import Catalog
 from pilot_plus.catalog.changes import Change, Kind
 from pilot_plus.catalog.events import Event, What
 from pilot_plus.catalog.guard import Limits
-from pilot_plus.journal import Journal
+from pilot_plus.journal import Changes, Journal
 from pilot_plus.journal.past import Past
 from pilot_plus.journal.recorder import Bounds, Recorder
 from pilot_plus.model import Instance
+from pilot_plus.sql import open_store
 from pilot_plus.views.past import Told
 from tests.pilot_plus.test_ingest import World, copy, keys
 
@@ -298,6 +300,21 @@ async def test_the_first_list_of_a_registry_that_lies_in_the_journals_database_i
         assert [change.id for change in changes] == ["b"]
         for task in running:
             task.cancel()
+
+
+async def test_a_journal_that_was_made_before_there_was_history_is_brought_up_to_it(url: str):
+    known = copy("a")
+    async with Journal.open(url) as journal:
+        await journal.write([Changes("zk", [known])])
+    async with open_store(url) as store, store.writing(1) as connection:
+        for table in ("history_batches", "history_chapters", "history_pages"):
+            await connection.execute(sa.text(f"DROP TABLE {table}"))
+        await connection.execute(sa.text("UPDATE journal_version SET version_num = '0001'"))
+    async with recording(url) as hub:
+        await some_days(hub)
+        await check_some_days(hub)
+    async with Journal.open(url) as journal:
+        assert (await journal.last_known())["zk"].instances == [known]
 
 
 async def test_what_belonged_to_a_registry_that_is_not_configured_any_more_is_gone_and_was_there(tmp_path: Path):
