@@ -58,6 +58,8 @@ class Past:
         Raises:
             OSError: the database can't be read.
         """
+        if self._recorder.has_failed:
+            raise OSError("history has ended by a defect of the hub; its log says more")
         async with asyncio.timeout(_PATIENCE):
             await self._recorder.recovered.wait()
         await asyncio.sleep(0)  # what was just published is recorded now

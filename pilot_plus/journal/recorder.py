@@ -80,6 +80,8 @@ class Recorder:
         """Set when what an earlier run has left is read, and history answers as far back as it goes."""
         self.writes = False
         """Whether it is this copy of the hub that writes."""
+        self.has_failed = False
+        """Whether a defect has ended it."""
         self.listed: list[Listed] = []
         """The chapters that are complete, the oldest first."""
         self._holder = holder
@@ -135,6 +137,9 @@ class Recorder:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._listen(follower), name="history: compare")
                     tasks.create_task(self._write(), name="history: write")
+        except* Exception:  # a defect of history must not take the hub with it
+            self.has_failed = True
+            log.exception("history ends: a defect of the hub")
         finally:
             await self._write_last()
 

@@ -25,7 +25,7 @@ async def history(context: Context, ask: Ask) -> Answer:
     try:
         told = await context.past.service(f"{namespace}/{name}", at, limit)
     except OSError as error:
-        raise Problem(503, f"the journal can't be read: {error}", ((b"retry-after", b"1"),)) from error
+        raise Problem(503, f"history can't be read: {error}", ((b"retry-after", b"1"),)) from error
     if told is None:
         raise unknown_service(namespace, name)
     return context.said(past.past(f"{namespace}/{name}", told, context.home, context.clock()))

@@ -302,6 +302,24 @@ async def test_the_first_list_of_a_registry_that_lies_in_the_journals_database_i
             task.cancel()
 
 
+async def test_a_defect_of_history_ends_history_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with recording(f"sqlite:///{tmp_path}/journal.db") as hub:
+        await hub.write(copy("a"), at=1010)
+
+        def defect(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(hub.recorder, "_compare", defect)
+        hub.world.stores["zk"].write(copy("b"))
+        async with asyncio.timeout(20):
+            while not hub.recorder.has_failed:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        hub.world.stores["zk"].write(copy("c"))
+        await hub.world.until(lambda c: keys(c, "zk/orders") == ["a", "b", "c"])
+        with pytest.raises(OSError, match="ended by a defect"):
+            await hub.told()
+
+
 async def test_a_journal_that_was_made_before_there_was_history_is_brought_up_to_it(url: str):
     known = copy("a")
     async with Journal.open(url) as journal:
