@@ -156,9 +156,9 @@ async def readyz(context: Context, _: Ask) -> Answer:
 
 
 async def metrics(context: Context, _: Ask) -> Answer:
-    """Everything that is counted, and everything that can be read off the catalog."""
+    """Everything that is counted, and everything that can be read off the catalog and off sync."""
     scraped = CollectorRegistry()
-    scraped.register(Scrape(context.catalog, context.clock()))
+    scraped.register(Scrape(context.catalog, context.clock(), context.desk.sync.status().sync))
     return Answer(
         generate_latest(REGISTRY) + generate_latest(scraped), type=b"text/plain; version=0.0.4; charset=utf-8"
     )

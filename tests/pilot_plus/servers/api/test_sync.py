@@ -22,6 +22,13 @@ async def test_a_rule_says_how_it_stands(hub):
         assert (rule["name"], rule["target"], rule["mode"], rule["state"]) == ("orders", "own", "apply", "waiting")
 
 
+async def test_metrics_say_how_rules_stand(hub):
+    async with Asking(hub) as ask:
+        said = (await ask("GET", "/metrics")).text
+    assert 'pilot_plus_sync_copies{rule="orders",target="own"} 0.0' in said
+    assert 'pilot_plus_sync_state{rule="orders",state="waiting",target="own"} 1.0' in said
+
+
 async def test_a_plan_waits_for_its_target_and_then_says_every_line(hub):
     async with Asking(hub) as ask:
         assert [one["action"] for one in (await ask.get("/api/v1/sync/plan"))["changes"]] == ["wait"]
