@@ -1,5 +1,6 @@
 """Hubs that know each other, each a process of its own: what one has, the others find; a broken link loses nothing."""
 
+import asyncio
 import base64
 import json
 import signal
@@ -9,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from devservers import FaultProxy, free_port
+from devservers import Etcd, FaultProxy, free_port
 from pilot_plus.wire import edge_pb2 as pb
 from tests.feature.hub import Hub, hub
 
@@ -79,8 +80,10 @@ async def origins(running: Hub, service: str = "shop/orders") -> list[tuple[str,
     )
 
 
-async def until_origins(running: Hub, expected: Iterable[tuple[str, str, tuple[str, ...]]]) -> None:
-    await running.until(lambda: origins(running), lambda found: found == sorted(expected))
+async def until_origins(
+    running: Hub, expected: Iterable[tuple[str, str, tuple[str, ...]]], service: str = "shop/orders"
+) -> None:
+    await running.until(lambda: origins(running, service), lambda found: found == sorted(expected))
 
 
 async def test_what_one_cluster_registers_the_other_finds_and_loses(tmp_path: Path):
@@ -262,6 +265,61 @@ async def test_a_retired_cluster_is_forgotten_everywhere(tmp_path: Path):
         assert (answer.status_code, answer.json()["instances"]) == (200, 1)
         await until_origins(hubs["center"], [])
         await until_origins(hubs["north"], [])
+
+
+async def test_what_was_taken_back_while_the_link_was_cut_goes_on_return(tmp_path: Path):
+    port = free_port()
+    links: Links = {
+        "east": {"west": {"import": EVERYTHING}},
+        "west": {"east": {"export": [{"services": ["shop/*"]}]}},
+    }
+    async with (
+        FaultProxy(f"127.0.0.1:{port}") as proxy,
+        clusters(tmp_path, links, {"west": port}, {("east", "west"): proxy.address}) as hubs,
+    ):
+        east, west = hubs["east"], hubs["west"]
+        await register(west, "w-1")
+        await register(west, "c-1", service="carts")
+        await until_origins(east, [("west", "c-1", ())], "shop/carts")
+        proxy.cut()
+        await east.until_state("west", "lost")
+        west.end(signal.SIGTERM)
+        carts_only = {"name": "east", "address": "127.0.0.1:1", "insecure": True, "export": [{"services": ["shop/c*"]}]}
+        west.configure(peers=[carts_only])
+        west.start()
+        await west.until_state("own", "synced")
+        proxy.heal()
+        await east.until_state("west", "synced")
+        await until_origins(east, [])
+        assert await origins(east, "shop/carts") == [("west", "c-1", ())]
+
+
+async def test_a_peers_service_is_written_into_a_registry_here(tmp_path: Path, etcd: Etcd):
+    links = both_ways(("east", "west"))
+    layouts = [{"naming": {"prefix": "from-peers", "protocol": "http"}}]
+    settings = {"endpoints": [etcd.url], "layouts": layouts}
+    async with clusters(tmp_path, links) as hubs:
+        east, west = hubs["east"], hubs["west"]
+        await register(west, "w-1")
+        await until_origins(east, [("west", "w-1", ())])
+        east.end(signal.SIGTERM)
+        east.configure(
+            zones=[{"name": "vm", "reaches": ["west/vm"]}],
+            registries=[*OWN, {"name": "etcd", "kind": "etcd", "zone": "vm", "settings": settings}],
+            sync=[{"name": "abroad", "from": {"registries": ["west"], "services": ["shop/*"]}, "to": "etcd"}],
+        )
+        east.start()
+
+        async def written() -> str | None:
+            return await asyncio.to_thread(etcd.get, "from-peers/orders/10.3.0.2:8080")
+
+        value = await east.until(written, bool)
+        assert json.loads(value)["Addr"] == "10.3.0.2:8080"
+        await register(west, "w-2")
+        await until_origins(east, [("west", "w-1", ()), ("west", "w-2", ())])
+        assert (await west.delete("/instances/shop/orders/w-1")).status_code in (200, 204)
+        await east.until(written, lambda value: value is None)
+        assert len(await origins(west)) == 1  # the copy is none of west's
 
 
 async def test_hubs_that_have_met_read_each_other_over_mutual_tls_and_nobody_else_does(tmp_path: Path):
