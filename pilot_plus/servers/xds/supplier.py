@@ -39,6 +39,10 @@ Others: TypeAlias = Mapping[str, Abroad]
 """By cluster."""
 
 
+AT_ONCE: Final = 100
+"""Services that are looked at again before others have their turn: a first list may hold thousands."""
+
+
 class Supplier:
     """Advances the stock, and lets the roster tell whom it concerns."""
 
@@ -104,9 +108,11 @@ class Supplier:
         with self._holder.following() as follower:
             self._stock.advance(self._holder.current, frozenset(self._holder.current.entries))
             while True:
-                touched = await follower.changes()
-                self._stock.advance(self._holder.current, touched)
-                self._news.set()
+                touched = list(await follower.changes())
+                for start in range(0, len(touched) or 1, AT_ONCE):  # also for none: a source may stand otherwise now
+                    self._stock.advance(self._holder.current, frozenset(touched[start : start + AT_ONCE]))
+                    self._news.set()
+                    await asyncio.sleep(0)
 
     async def _follow_trust(self) -> None:
         trust, others = self._gate.trust, self._others()
