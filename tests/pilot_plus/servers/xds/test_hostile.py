@@ -1,4 +1,4 @@
-"""Whatever a client says, in whatever order, it hurts only itself; who does not answer costs little and slows nobody."""
+"""Whatever a client says, in whatever order, hurts only itself; who does not answer costs little and slows nobody."""
 
 import asyncio
 
