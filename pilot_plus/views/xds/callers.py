@@ -13,10 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from pilot_plus.catalog import Entry, Place
 from pilot_plus.model import Instance, Role, SpiffeId
-from pilot_plus.views.edges import EDGES
-from pilot_plus.views.endpoints import is_original
 from pilot_plus.views.topology import Crossing, Topology
 from pilot_plus.views.xds.tls import Domains
 
@@ -32,33 +29,16 @@ class Caller(msgspec.Struct, frozen=True, order=True):
         return self.text.startswith(f"spiffe://{domain}/")
 
 
-def callers_of(topology: Topology, domains: Domains, zone: str, entry: Entry) -> tuple[Caller, ...]:
-    """Who may call the instances that a service has in a zone, from any other zone; empty: nobody."""
-    local = _kinds(topology, zone, entry)
+def callers_of(
+    topology: Topology, domains: Domains, zone: str, service: str, instances: Iterable[Instance]
+) -> tuple[Caller, ...]:
+    """Who may call these instances that a service has in a zone, from any other zone; empty: nobody."""
+    known = tuple(instances)
     found: set[Caller] = set()
     for other in _other_zones(topology, zone):
-        for crossing in _open(topology.concerning(entry.service, other), local, zone):
+        for crossing in _open(topology.concerning(service, other), known, zone):
             found.update(_callers(crossing.allow, _zone_prefix(domains, other)))
     return tuple(sorted(found))
-
-
-def of_zone(topology: Topology, zone: str, entry: Entry) -> dict[Place, Instance]:
-    """The instances of a service that lie in a zone, without copies: these stand for what lies elsewhere."""
-    if entry.service == EDGES:
-        return {}
-    return {
-        place: instance
-        for place, instance in entry.instances.items()
-        if instance.zone == zone and is_original(topology.home, place[0], instance)
-    }
-
-
-def _kinds(topology: Topology, zone: str, entry: Entry) -> list[Instance]:
-    """One of each kind of instance that crossings could tell apart."""
-    kinds: dict[object, Instance] = {}
-    for instance in of_zone(topology, zone, entry).values():
-        kinds.setdefault((instance.origin.cluster, instance.origin.registry, instance.metadata), instance)
-    return list(kinds.values())
 
 
 def _other_zones(topology: Topology, zone: str) -> Iterator[str]:

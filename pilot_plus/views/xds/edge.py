@@ -1,9 +1,12 @@
 """An edge's supply: what it lets in from other zones, what it opens for the plain callers of its own, and the rest,
 which is what any Envoy of its zone sees."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 
+from pilot_plus.views.xds.callers import Caller
+from pilot_plus.views.xds.gate import LOCAL
 from pilot_plus.views.xds.gateway import (
     ALLOW,
     HTTP,
@@ -12,7 +15,7 @@ from pilot_plus.views.xds.gateway import (
     plain_listener,
     shared_listener,
 )
-from pilot_plus.views.xds.inbound import LOCAL, Inbound
+from pilot_plus.views.xds.inbound import Inbound
 from pilot_plus.views.xds.listener import OUTBOUND
 from pilot_plus.views.xds.news import News, merged
 from pilot_plus.views.xds.outlook import Outlook
@@ -27,137 +30,135 @@ from pilot_plus.wire.discovery import MESH, PLAIN, Carried
 class EdgeShelf:
     """One edge's (`supply.Supply`)."""
 
-    def __init__(self, profile: Profile, outlook: Outlook, world: World, anchors: Anchors, moment: int) -> None:
+    def __init__(
+        self, profile: Profile, outlook: Outlook, inbound: Inbound, world: World, anchors: Anchors, moment: int
+    ) -> None:
         """Begin at a moment."""
         self.profile = profile
         self._outlook = outlook
+        self._inbound = inbound
+        self._world = world
         self._anchors = anchors
         self._news = News(moment)
-        self._kept: dict[tuple[Type, str], Resource] = {}
-        self._begin(world)
+        self._doors: dict[str, Mapping[str, Resource]] | None = None
+        """The plain listeners, by service and name; none while nobody has asked."""
+        self._by_name: dict[str, Resource] = {}
+        """The same, by name alone."""
+        self._mesh: tuple[Sequence[bytes], Resource] | None = None
+        self._lists: dict[str, tuple[tuple[Caller, ...], Resource]] = {}
 
     def __repr__(self) -> str:
         return f"<EdgeShelf of {self.profile.edge}>"
 
-    def _begin(self, world: World) -> None:
-        """Look at every service."""
-        zone = self.profile.viewer.zone
-        self._world = world
-        self._inbound = Inbound(world, zone)
-        self._chains = {gate.face.service: gate.chains() for gate in self._inbound.gates()}
-        """The chains of the mesh listener, by service and name."""
-        with_ports = [service for one, service in world.edges.carrying.plain_ports if one == zone]
-        self._plain = {service: doors for service in with_ports if (doors := self._doors(service))}
-        """The plain listeners, by service and name."""
-
     @property
     def mark(self) -> int:
         """The moment that it shows."""
-        return max(self._outlook.news.latest, self._news.latest)
+        return max(self._outlook.news.latest, self._inbound.news.latest, self._news.latest)
 
     def names(self, type_: Type) -> AbstractSet[str]:
         """What a client gets that asks for everything of a type (listeners and clusters; empty for the others)."""
         if type_ is Type.LISTENER:
-            doors = (name for doors in self._plain.values() for name in doors)
-            return {HTTP, *([MESH] if self._chains else []), *doors}
+            self._all_doors()
+            return Both({HTTP, MESH} if self._inbound.chains() else {HTTP}, self._by_name.keys())
         if type_ is Type.CLUSTER:
-            inbound = (name for gate in self._inbound.gates() for name in gate.facets)
-            return {*self._outlook.clusters(), *inbound}
+            return Both(self._outlook.clusters(), self._inbound.clusters())
         return frozenset()
 
     def get(self, type_: Type, name: str) -> Resource | None:
         """One resource; None if there is none of that name for this edge."""
-        is_own = type_ in (Type.LISTENER, Type.SECRET) or name.startswith(LOCAL)
-        if not is_own:
-            return self._outlook.get(type_, name)
-        kept = self._kept.get((type_, name))
-        if kept is None and (made := self._made(type_, name)) is not None:
-            kept = self._kept[type_, name] = made
-        return kept
+        match type_:
+            case Type.LISTENER:
+                return self._listener(name)
+            case Type.SECRET:
+                return self._secret(name)
+        return (self._inbound if name.startswith(LOCAL) else self._outlook).get(type_, name)
 
     def prepare(self, type_: Type) -> Iterator[None]:
         """Make ready what `names` of a type needs, with a pause now and then."""
-        return self._outlook.prepare() if type_ is Type.CLUSTER else iter(())
+        if type_ in (Type.CLUSTER, Type.LISTENER):
+            yield from self._outlook.prepare()
+            yield from self._inbound.prepare()
 
     def since(self, mark: int) -> Changes | None:
         """What has changed after a mark; None: that is not known any more, compare everything."""
-        ours, theirs = self._news.since(mark), self._outlook.news.since(mark)
-        if ours is None or theirs is None:
-            return None
-        return merged((ours, theirs)) if ours and theirs else ours or theirs
+        found = []
+        for news in (self._news, self._inbound.news, self._outlook.news):
+            changes = news.since(mark)
+            if changes is None:
+                return None
+            found.append(changes)
+        return merged(one for one in found if one)
 
     # -------------------------------------------------------------------------------------------- changing
 
     def advance(self, world: World, touched: AbstractSet[str], moment: int) -> None:
         """The outlook shows the next state, in which these services may not be as they were."""
         self._world = world
-        found = {type_: set(names) for type_, names in self._inbound.advance(world, touched).items()}
+        if self._doors is None:
+            return
+        changed: set[str] = set()
         for service in touched:
-            if _replace(self._chains, service, self._chains_of(service)):
-                found.setdefault(Type.LISTENER, set()).add(MESH)
-            if changed := _replace(self._plain, service, self._doors(service)):
-                found.setdefault(Type.LISTENER, set()).update(changed)
-        self._note(found, moment)
+            before, after = self._doors.pop(service, {}), self._doors_of(service)
+            if after:
+                self._doors[service] = after
+            for name in before:
+                del self._by_name[name]
+            self._by_name.update(after)
+            changed.update(name for name in {*before, *after} if before.get(name) != after.get(name))
+        if changed:
+            self._news.note(moment, {Type.LISTENER: changed})
 
     def reset(self, world: World, moment: int) -> None:
         """The outlook shows a state in which everything may be otherwise."""
-        self._kept.clear()
+        self._world = world
+        self._doors = None
         self._news.forget(moment)
-        self._begin(world)
 
     def believe(self, anchors: Anchors, moment: int) -> None:
         """These are to be believed now."""
-        before, self._anchors = self._anchors, anchors
-        lists = {ALLOW + gate.face.host for gate in self._inbound.gates()}
-        self._note({Type.SECRET: before.secrets | anchors.secrets | lists}, moment)
-
-    def _note(self, found: dict[Type, set[str]], moment: int) -> None:
-        if not found:
-            return
-        for type_, names in found.items():
-            for name in names:
-                self._kept.pop((type_, name), None)
-        self._news.note(moment, found)
-
-    def _chains_of(self, service: str) -> Mapping[str, bytes]:
-        gate = self._inbound.of(service)
-        return gate.chains() if gate else {}
+        before, self._anchors, self._lists = self._anchors, anchors, {}
+        self._news.note(moment, {Type.SECRET: before.secrets | anchors.secrets | self._inbound.lists()})
 
     # -------------------------------------------------------------------------------------------- our own
 
-    def _made(self, type_: Type, name: str) -> Resource | None:
-        if type_ in (Type.LISTENER, Type.SECRET):
-            body = self._listener(name) if type_ is Type.LISTENER else self._secret(name)
-            return resource(name, body) if body is not None else None
-        gate = self._inbound.gate(name)
-        if gate is None or name not in gate.facets:
-            return None
-        if type_ is Type.CLUSTER:
-            return resource(name, gate.cluster(self._world, name))
-        return resource(name, *gate.assignment(name))
-
-    def _listener(self, name: str) -> bytes | None:
+    def _listener(self, name: str) -> Resource | None:
         if name == HTTP:
-            return shared_listener(self.profile.address, OUTBOUND)
-        if name == MESH and self._chains:
-            return mesh_listener(MESH, self.profile.address, self._all_chains())
-        return next((doors[name] for doors in self._plain.values() if name in doors), None)
+            return resource(name, shared_listener(self.profile.address, OUTBOUND))
+        if name == MESH:
+            return self._mesh_listener()
+        self._all_doors()
+        return self._by_name.get(name)
 
-    def _secret(self, name: str) -> bytes | None:
-        if name == OWN and self.profile.data:
-            return own_secret(self.profile.data)
-        if is_trust(name):
-            return trust_secret(self._anchors, name)
-        if not self._anchors.roots:
+    def _mesh_listener(self) -> Resource | None:
+        chains = self._inbound.chains()
+        if not chains:
             return None
-        gate = self._inbound.gate(name) if name.startswith(ALLOW) else None
-        return allow_secret(name, self._anchors, gate.callers) if gate else None
+        if self._mesh is None or self._mesh[0] is not chains:
+            self._mesh = chains, resource(MESH, mesh_listener(MESH, self.profile.address, chains))
+        return self._mesh[1]
 
-    def _all_chains(self) -> Iterator[bytes]:
-        for service in sorted(self._chains):
-            yield from self._chains[service].values()
+    def _secret(self, name: str) -> Resource | None:
+        if name == OWN:
+            return resource(name, own_secret(self.profile.data)) if self.profile.data else None
+        if is_trust(name):
+            body = trust_secret(self._anchors, name)
+            return resource(name, body) if body is not None else None
+        gate = self._inbound.gate(name) if self._anchors.roots and name.startswith(ALLOW) else None
+        if gate is None:
+            return None
+        if name not in self._lists or self._lists[name][0] is not gate.callers:
+            self._lists[name] = gate.callers, resource(name, allow_secret(name, self._anchors, gate.callers))
+        return self._lists[name][1]
 
-    def _doors(self, service: str) -> Mapping[str, bytes]:
+    def _all_doors(self) -> None:
+        """Make the plain listeners, if nobody has asked for one before."""
+        if self._doors is None:
+            with_ports = self._world.edges.carrying.plain_ports
+            services = [service for zone, service in with_ports if zone == self.profile.viewer.zone]
+            self._doors = {service: doors for service in services if (doors := self._doors_of(service))}
+            self._by_name = {name: one for doors in self._doors.values() for name, one in doors.items()}
+
+    def _doors_of(self, service: str) -> Mapping[str, Resource]:
         """The plain listeners of a service, by their names."""
         ports = self._world.edges.plain_ports(self.profile.viewer.zone, service)
         face = self._outlook.face(service) if ports else None
@@ -167,14 +168,26 @@ class EdgeShelf:
         for cluster, facet in face.facets.items():
             if number := ports.get(facet.port):
                 name = str(Carried(PLAIN, service, facet.port))
-                address = self.profile.address
-                found[name] = plain_listener(name, address, number, face.host, cluster, facet.family)
+                body = plain_listener(name, self.profile.address, number, face.host, cluster, facet.family)
+                found[name] = resource(name, body)
         return found
 
 
-def _replace(made: dict[str, Mapping[str, bytes]], service: str, after: Mapping[str, bytes]) -> set[str]:
-    """Replace what was made of a service; the names of what is not as it was."""
-    before = made.pop(service, {})
-    if after:
-        made[service] = after
-    return {name for name in (*before, *after) if before.get(name) != after.get(name)}
+class Both(AbstractSet[str]):
+    """Two sets of names as one, without a third: who asks for one name of 10,000 shall not pay for all."""
+
+    def __init__(self, one: AbstractSet[str], other: AbstractSet[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._one or name in self._other
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._one, self._other)
+
+    def __len__(self) -> int:
+        return len(self._one) + len(self._other)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> AbstractSet[str]:  # type: ignore[override] # of any set, a set
+        return frozenset(names)

@@ -21,6 +21,7 @@ from pilot_plus.views.xds.edge import EdgeShelf
 from pilot_plus.views.xds.envoy import Envoy
 from pilot_plus.views.xds.grpc import Grpc
 from pilot_plus.views.xds.hosts import Hosts
+from pilot_plus.views.xds.inbound import Inbound
 from pilot_plus.views.xds.outlook import Outlook
 from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.shaken import shaken_between
@@ -40,6 +41,7 @@ class Stock:
         self._hosts = Hosts(catalog, topology.home.domain)
         self._moment = 1
         self._outlooks: dict[Viewer, Outlook] = {}
+        self._inbounds: dict[str, Inbound] = {}
         self._shelves: dict[Profile, Shelf | EdgeShelf] = {}
         self._users: dict[Profile, int] = {}
 
@@ -58,7 +60,8 @@ class Stock:
     def _shelf(self, profile: Profile) -> Shelf | EdgeShelf:
         outlook = self._outlook(profile)
         if profile.kind is Kind.EDGE:
-            return EdgeShelf(profile, outlook, self._world, self._anchors, self._moment)
+            inbound = self._inbound(profile.viewer.zone)
+            return EdgeShelf(profile, outlook, inbound, self._world, self._anchors, self._moment)
         return Shelf(profile, outlook, self._anchors, self._moment)
 
     def forget(self, profile: Profile) -> None:
@@ -69,6 +72,15 @@ class Stock:
         del self._users[profile], self._shelves[profile]
         if not any(other.viewer == profile.viewer for other in self._shelves):
             del self._outlooks[profile.viewer]
+        if profile.kind is Kind.EDGE and not any(
+            other.kind is Kind.EDGE and other.viewer.zone == profile.viewer.zone for other in self._shelves
+        ):
+            del self._inbounds[profile.viewer.zone]
+
+    def _inbound(self, zone: str) -> Inbound:
+        if zone not in self._inbounds:
+            self._inbounds[zone] = Inbound(self._world, self._hosts, zone, self._moment)
+        return self._inbounds[zone]
 
     def _outlook(self, profile: Profile) -> Outlook:
         viewer = profile.viewer
@@ -87,6 +99,8 @@ class Stock:
         self._moment += 1
         for outlook in self._outlooks.values():
             outlook.advance(self._world, touched, shaken, self._moment)
+        for inbound in self._inbounds.values():
+            inbound.advance(self._world, touched, shaken, self._moment)
         if EDGES in touched or EDGES in shaken.touched:
             self._meet(edges_of(catalog, before.topology.home, before.edges.carrying))
             return
@@ -123,6 +137,8 @@ class Stock:
         self._moment += 1
         for outlook in self._outlooks.values():
             outlook.reset(self._world, self._moment)
+        for inbound in self._inbounds.values():
+            inbound.reset(self._world, self._moment)
         for shelf in self._shelves.values():
             shelf.reset(self._world, self._moment)
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Protocol
 
 import msgspec
 
@@ -32,7 +32,17 @@ from pilot_plus.views.xds.sheets import Entrant, Kin
 from pilot_plus.views.xds.tls import Domains, must_be
 from pilot_plus.views.xds.world import World
 
-Admits: TypeAlias = Callable[[Place, Instance], bool]
+
+class Company(Protocol):
+    """Which records are looked at, where it is not all; and a count of them."""
+
+    def admits(self, place: Place, instance: Instance) -> bool:
+        """Whether a record is looked at."""
+        ...
+
+    def count(self, instance: Instance, by: int) -> None:
+        """One more, or one less."""
+        ...
 
 
 class _Shown(msgspec.Struct, frozen=True, gc=False):
@@ -49,8 +59,8 @@ class _Shown(msgspec.Struct, frozen=True, gc=False):
 class Vista:
     """One service as one viewer sees it, at one moment."""
 
-    def __init__(self, world: World, viewer: Viewer, service: str, admits: Admits | None = None) -> None:
-        """Begin with nothing; `update` lets it see, of the records that it admits (or of all)."""
+    def __init__(self, world: World, viewer: Viewer, service: str, company: Company | None = None) -> None:
+        """Begin with nothing; `update` lets it see, if it has a company only what that admits."""
         host = host_of(*split_service(service), world.topology.home.domain)
         self.face = Face(service=service, host=host)
         self._world = world
@@ -58,7 +68,7 @@ class Vista:
         self._sight = Sight(world.topology, world.edges, viewer, service)
         self._number = -1
         self._held: dict[Place, Instance] = {}
-        self._admits = admits
+        self._company = company
         self._at: dict[Where, list[Place]] = {}
         self._shown: dict[Where, tuple[_Shown, ...]] = {}
         self._favour = Favour(world.topology.home)
@@ -138,18 +148,22 @@ class Vista:
     def _place_again(self, place: Place, instance: Instance | None) -> Iterator[Where]:
         """Take a record from where it was, and put it where it is."""
         if (before := self._held.pop(place, None)) is not None:
+            if self._company:
+                self._company.count(before, -1)
             where = where_of(before)
             self._at[where].remove(place)
             if not self._at[where]:
                 del self._at[where]
             yield where
-        if instance is None or (self._admits and not self._admits(place, instance)):
+        if instance is None or (self._company and not self._company.admits(place, instance)):
             return
         way = self._sight.way(place[0], instance)
         if not isinstance(way, Direct):
             self._beyond.add(instance.zone)
         if not isinstance(way, Hidden):
             self._held[place] = instance
+            if self._company:
+                self._company.count(instance, 1)
             where = where_of(instance)
             self._at.setdefault(where, []).append(place)
             yield where
