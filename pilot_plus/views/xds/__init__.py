@@ -6,8 +6,8 @@
 - `stock`, `shelf`: the supplies over a catalog, kept up as it changes;
 - `outlook`, `vista`: what one viewer sees of all services, and of one; `face`: what of that changes seldom;
 - `rolls`, `roll`, `sheets`, `crowd`, `favour`: what a vista is kept in;
-- `edge`, `inbound`, `callers`, `gateway`: what only edges get: who may call what, and at which doors;
-- `envoy`, `grpc`: how a vista becomes resources; `edge`, `inbound`, `gate`: what edges get beside that;
+- `envoy`, `grpc`: how a vista becomes resources;
+- `edge`, `inbound`, `gate`, `residents`, `callers`, `gateway`: what only edges get: who may call what, at which doors;
 - `listener`, `route`, `cluster`, `endpoint`, `tls`: one kind of message each, from plain values to bytes;
 - `encoding`: joining bytes into messages.
 """
