@@ -158,6 +158,10 @@ class Planning:
             and not self.settling.is_being_dropped(remove.actual.instance.key)
         ]
 
+    def may_change(self) -> bool:
+        """Whether anything in the target is ours, or could become so: not where rules are only to show their plans."""
+        return any(rule.is_applied for rule in self.units.rules.values()) or bool(self.restraint.rules())
+
     def is_driven(self, name: str) -> bool:
         """Whether a rule's copies are changed at all: it is to be applied, or is gone, and nobody has paused it."""
         mode = self.modes.get(name)

@@ -23,7 +23,7 @@ from pilot_plus.sync.foresight import Foresight
 from pilot_plus.sync.pace import Backoff
 from pilot_plus.sync.planning import BREATH, Mode, Planning, World
 from pilot_plus.sync.round import Round
-from pilot_plus.sync.turn import Turn
+from pilot_plus.sync.turn import IDLE, Turn
 from pilot_plus.sync.units import Units
 from pilot_plus.sync.writing import BATCH, Writing
 from pilot_plus.views.edges import EDGES
@@ -214,7 +214,8 @@ class Reconciler:
                 tasks.create_task(self._renew(sink), name=f"renew in {self.registry}")
 
     def _new_turn(self) -> Turn:
-        return Turn(f"sync-{self.planning.target.cluster}", self._owner, self._shortest_lease() / 3, self._clock)
+        ttl = self._shortest_lease() / 3
+        return Turn(f"sync-{self.planning.target.cluster}", self._owner, ttl, self._clock, self.planning.may_change)
 
     def _shortest_lease(self) -> float:
         return min((rule.lease for rule in self.planning.units.rules.values()), default=LEASE)
@@ -276,7 +277,9 @@ class Reconciler:
         """Keep the leases of what is ours alive, held and paused copies too; a new hub goes on with them at once."""
         await self._known.wait()
         while True:
-            keys = self.planning.leased() if self._turn.is_mine else {}
+            while not self._turn.is_mine:  # noqa: ASYNC110 - and once it is, what another kept has little time left
+                await asyncio.sleep(min(IDLE, self._shortest_lease() / 3))
+            keys = self.planning.leased()
             names = list(keys)
             for start in range(0, len(names), BATCH):
                 batch = names[start : start + BATCH]

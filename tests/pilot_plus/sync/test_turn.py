@@ -75,3 +75,35 @@ async def test_where_no_lock_can_be_had_everybody_writes():
     turn = Turn("sync-east", "me", 6.0, Clock())
     await keeping(turn, object())
     assert (turn.is_mine, turn.holder) == (True, "me")
+
+
+async def test_who_has_nothing_to_write_takes_no_lock_and_waits_for_nobody():
+    lock, is_needed = Lock(), False
+    lock.holder = "them"
+    turn = Turn("sync-east", "me", 3.0, is_needed=lambda: is_needed)
+    async with asyncio.TaskGroup() as tasks:
+        kept = tasks.create_task(turn.keep(lock, lambda: None))
+        await asyncio.sleep(0)
+        assert (turn.is_mine, turn.holder, lock.claims) == (True, "", 0)
+        is_needed = True
+        assert not turn.is_mine
+        async with asyncio.timeout(5):
+            while not lock.claims:  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+        assert (turn.is_mine, turn.holder) == (False, "them")
+        kept.cancel()
+
+
+async def test_who_has_nothing_to_write_any_more_gives_the_lock_up():
+    lock, is_needed = Lock(), True
+    turn = Turn("sync-east", "me", 1.0, is_needed=lambda: is_needed)
+    async with asyncio.TaskGroup() as tasks:
+        kept = tasks.create_task(turn.keep(lock, lambda: None))
+        await asyncio.sleep(0)
+        assert turn.holder == "me"
+        is_needed = False
+        async with asyncio.timeout(5):
+            while not lock.released:  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+        assert (turn.is_mine, turn.holder) == (True, "")
+        kept.cancel()
