@@ -5,23 +5,31 @@ then the indexes. `steps` is the same as a generator that pauses now and then, s
 doesn't keep the event loop from everything else.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
 
 import msgspec
-from immutables import Map, MapMutation
+from immutables import Map
 
 from pilot_plus.catalog.admission import Admission
-from pilot_plus.catalog.catalog import MAX_SKIPPED, MOST_TOLD, Catalog, Entry, Held, Place, Source, Standing
+from pilot_plus.catalog.catalog import MAX_SKIPPED, Catalog, Held, Place, Source, Standing
 from pilot_plus.catalog.guard import Limits, is_mass_removal, remembered, shifted
-from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Service, Skipped, Update
+from pilot_plus.catalog.indexing import PAUSE_EVERY, Folded, Record, indexed, instance_or_none, next_catalog, told
+from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Skipped, Update
 
-PAUSE_EVERY: Final = 500
-"""Records between two pauses of `steps`."""
-
-Record = Instance | Service
-R = TypeVar("R", Instance, Service)
+__all__ = [
+    "Folded",
+    "Rules",
+    "fold",
+    "forget",
+    "lose",
+    "next_tick",
+    "release",
+    "restore",
+    "steps",
+    "tick",
+    "vouch",
+]
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -31,13 +39,6 @@ class Rules(msgspec.Struct, frozen=True):
     guard: Limits | None = None
     drain_after: float | None = None
     drop_after: float | None = None
-
-
-class Folded(msgspec.Struct, frozen=True):
-    """The next catalog, and the services that are not the same as before."""
-
-    catalog: Catalog
-    touched: frozenset[str]
 
 
 def fold(catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float) -> Folded:
@@ -63,8 +64,8 @@ def steps(
         skipped=heard.skipped,
         skipped_beyond=heard.skipped_beyond,
     )
-    source = _guarded(source, heard, rules.guard, now)
-    return (yield from _indexed(catalog, source, heard.changes))
+    source, moved = _guarded(source, heard, rules.guard, now)
+    return (yield from indexed(catalog, source, heard.changes, moved))
 
 
 def restore(catalog: Catalog, name: str, records: Iterable[Record], admission: Admission) -> Folded:
@@ -77,7 +78,7 @@ def restore(catalog: Catalog, name: str, records: Iterable[Record], admission: A
     passing = [record for record in changes.values() if _passes(record)]
     first_hand = sum(isinstance(record, Instance) and source.is_first_hand(record) for record in passing)
     source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand)
-    return _finished(_indexed(catalog, source, changes))
+    return _finished(indexed(catalog, source, changes))
 
 
 def lose(catalog: Catalog, name: str, error: str, now: float) -> Folded:
@@ -87,7 +88,7 @@ def lose(catalog: Catalog, name: str, error: str, now: float) -> Folded:
     source = msgspec.structs.replace(
         source, standing=lost, since=now if lost is not source.standing else source.since, error=error
     )
-    return Folded(_next(catalog, source), frozenset())
+    return Folded(next_catalog(catalog, source), frozenset())
 
 
 def release(catalog: Catalog, name: str) -> Folded:
@@ -102,7 +103,7 @@ def forget(catalog: Catalog, name: str) -> Folded:
         catalog.sources[name], held=Map(), passing=0, first_hand=0, window=(), skipped=Map()
     )
     gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
-    return _finished(_indexed(catalog, source, gone))
+    return _finished(indexed(catalog, source, gone))
 
 
 def vouch(catalog: Catalog, name: str, unheard: frozenset[str]) -> Folded:
@@ -115,10 +116,10 @@ def vouch(catalog: Catalog, name: str, unheard: frozenset[str]) -> Folded:
     number = catalog.number + 1
     with catalog.entries.mutate() as entries:
         for service, places in services.items():
-            entries[service] = _told(entries[service], entries[service], places, number)
+            entries[service] = told(entries[service], entries[service], places, number)
         entries_now = entries.finish()
     source = msgspec.structs.replace(source, unheard=unheard)
-    return Folded(_next(catalog, source, entries_now if services else None), frozenset(services))
+    return Folded(next_catalog(catalog, source, entries_now if services else None), frozenset(services))
 
 
 def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None:
@@ -133,7 +134,7 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
     if rules.drop_after is not None and lost_for >= rules.drop_after:
         source = msgspec.structs.replace(source, held=Map(), passing=0, first_hand=0)
         gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
-        return _finished(_indexed(catalog, source, gone))
+        return _finished(indexed(catalog, source, gone))
     if rules.drain_after is not None and lost_for >= rules.drain_after and not source.drained:
         drained: dict[str, Record | None] = {
             key: msgspec.structs.replace(instance, health=Health.DRAINING)
@@ -141,7 +142,7 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
             if instance.health in (Health.PASSING, Health.WARNING)
         }
         return _finished(
-            _indexed(catalog, msgspec.structs.replace(source, drained=True, passing=0, first_hand=0), drained)
+            indexed(catalog, msgspec.structs.replace(source, drained=True, passing=0, first_hand=0), drained)
         )
     return None
 
@@ -228,8 +229,10 @@ class _Heard:
             self.skipped_beyond += 1
 
 
-def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -> Source:
+def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -> tuple[Source, Collection[str]]:
     """Let the guard look at a batch: what it holds is taken out of `heard.changes` and into `source.held`.
+
+    Also returns the keys that are held now and were not, or the other way round: their records look otherwise.
 
     It looks at what the source knows at first hand. Copies, and what a peer relays, come and go with a truth that is
     told elsewhere, under a guard of its own; to hold them would keep what is known to be gone.
@@ -246,18 +249,19 @@ def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -
     first_hand = source.first_hand + coming - len(going)
     window = shifted(source.window, -asked_for)
     held = source.held
+    caught: dict[str, Held] = {}
     if limits and going and is_mass_removal(window, now, first_hand, limits):
-        held = held.update(
-            {
-                key: Held(_instance_or_none(heard.changes.pop(key)), now + limits.hold_for)
-                for key in going
-                if key not in heard.explicit
-            }
-        )
-    held = _still_held(held, source, heard.changes)
+        caught = {
+            key: Held(instance_or_none(heard.changes.pop(key)), now + limits.hold_for)
+            for key in going
+            if key not in heard.explicit
+        }
+        held = held.update(caught)
+    held, freed = _still_held(held, source, heard.changes)
     if limits and (window or heard.is_synced):
         window = remembered(window, now, first_hand, limits)
-    return msgspec.structs.replace(source, held=held, passing=passing, first_hand=first_hand, window=window)
+    source = msgspec.structs.replace(source, held=held, passing=passing, first_hand=first_hand, window=window)
+    return source, (*caught, *freed)
 
 
 def _passes(record: Record | None) -> bool:
@@ -268,22 +272,22 @@ def _passes_at_first_hand(source: Source, record: Record | None) -> bool:
     return isinstance(record, Instance) and record.health is Health.PASSING and source.is_first_hand(record)
 
 
-def _still_held(held: Map[str, Held], source: Source, changes: dict[str, Record | None]) -> Map[str, Held]:
-    """What stays held after a batch: a key that passes again is free, another change of it only waits."""
+def _still_held(
+    held: Map[str, Held], source: Source, changes: dict[str, Record | None]
+) -> tuple[Map[str, Held], list[str]]:
+    """What stays held after a batch, and the keys that are free, for they pass again; another change only waits."""
+    freed = []
     for key in [key for key in changes if key in source.held] if len(changes) < len(source.held) else list(source.held):
         if key not in changes:
             continue
-        record = _instance_or_none(changes[key])
+        record = instance_or_none(changes[key])
         if record is not None and record.health is Health.PASSING:
             held = held.delete(key)
+            freed.append(key)
         else:
             del changes[key]
             held = held.set(key, Held(record, held[key].until))
-    return held
-
-
-def _instance_or_none(record: Record | None) -> Instance | None:
-    return record if isinstance(record, Instance) else None
+    return held, freed
 
 
 def _released(catalog: Catalog, source: Source, keys: Sequence[str]) -> Generator[None, None, Folded]:
@@ -291,130 +295,7 @@ def _released(catalog: Catalog, source: Source, keys: Sequence[str]) -> Generato
     held = source.held
     for key in keys:
         held = held.delete(key)
-    return (yield from _indexed(catalog, msgspec.structs.replace(source, held=held), changes))
-
-
-# ------------------------------------------------------------------------------------------------ indexing
-
-
-def _indexed(catalog: Catalog, source: Source, changes: Mapping[str, Record | None]) -> Generator[None, None, Folded]:
-    """Bring both indexes to the new state of each key."""
-    touched: dict[str, _Touched] = {}
-
-    def entry_of(service: str) -> _Touched:
-        if service not in touched:
-            touched[service] = _Touched(catalog.entries.get(service))
-        return touched[service]
-
-    def touch(
-        index: MapMutation[str, R], place: Place, new: R | None, part: Callable[[_Touched], MapMutation[Place, R]]
-    ) -> None:
-        """Change one key in the index by source, and in the services that it leaves and enters."""
-        old = index.get(place[1])
-        if old == new:
-            return
-        if old is not None and (new is None or new.service != old.service):
-            part(entry_of(old.service)).pop(place, None)
-            entry_of(old.service).places.add(place)
-        if new is None:
-            index.pop(place[1], None)
-            return
-        index[place[1]] = new
-        part(entry_of(new.service))[place] = new
-        entry_of(new.service).places.add(place)
-
-    with source.instances.mutate() as instances, source.services.mutate() as services:
-        for index, (key, record) in enumerate(changes.items()):
-            place = (source.name, key)
-            touch(instances, place, _instance_or_none(record), _instances_of)
-            if source.services or isinstance(record, Service):
-                touch(services, place, record if isinstance(record, Service) else None, _records_of)
-            if index % PAUSE_EVERY == PAUSE_EVERY - 1:
-                yield
-        instances_now, services_now = instances.finish(), services.finish()
-    source = msgspec.structs.replace(source, instances=instances_now, services=services_now)
-    number = catalog.number + 1
-    aliases = catalog.aliases
-    with catalog.entries.mutate() as entries:
-        for index, (service, change) in enumerate(touched.items()):
-            change.finish(service, entries, number)
-            aliases = change.called(service, aliases)
-            if index % PAUSE_EVERY == PAUSE_EVERY - 1:
-                yield
-        entries_now = entries.finish()
-    catalog = catalog if aliases is catalog.aliases else msgspec.structs.replace(catalog, aliases=aliases)
-    return Folded(_next(catalog, source, entries_now if touched else None), frozenset(touched))
-
-
-class _Touched:
-    """A service's entry while a batch changes it."""
-
-    def __init__(self, entry: Entry | None) -> None:
-        self._entry = entry
-        self.places: set[Place] = set()
-        self.instances: MapMutation[Place, Instance] = (entry.instances if entry else Map()).mutate()
-        self.records: MapMutation[Place, Service] = (entry.records if entry else Map()).mutate()
-        self._before = self._after = entry.records if entry else Map()
-
-    def finish(self, service: str, entries: MapMutation[str, Entry], number: int) -> None:
-        """Put the entry back; without any record the service is gone."""
-        instances, records = self.instances.finish(), self.records.finish()
-        self._after = records
-        if not instances and not records:
-            entries.pop(service, None)
-            return
-        namespace, _, name = service.partition("/")
-        entry = Entry(namespace=namespace, name=name, instances=instances, records=records)
-        entries[service] = _told(self._entry, entry, self.places, number)
-
-    def called(self, service: str, aliases: Map[str, tuple[str, ...]]) -> Map[str, tuple[str, ...]]:
-        """The further names of all services, in step with what the records of this one say now."""
-        if self._before == self._after:
-            return aliases
-        given = {alias for record in self._after.values() for alias in record.aliases}
-        taken_back = {alias for record in self._before.values() for alias in record.aliases} - given
-        for alias in given:
-            aliases = aliases.set(alias, tuple(sorted({*aliases.get(alias, ()), service})))
-        for alias in taken_back:
-            left = tuple(other for other in aliases.get(alias, ()) if other != service)
-            aliases = aliases.set(alias, left) if left else aliases.delete(alias)
-        return aliases
-
-
-def _told(before: Entry | None, entry: Entry, places: Collection[Place], number: int) -> Entry:
-    """The entry, with what has changed in it since the one before, as far as that is told."""
-    latest: tuple[tuple[int, tuple[Place, ...]], ...] = ()
-    untold = number
-    if before is not None and len(places) <= MOST_TOLD:
-        latest, untold = (*before.latest, (number, tuple(places))), before.untold
-        while sum(len(each) for _, each in latest) > MOST_TOLD:
-            (untold, _), *rest = latest
-            latest = tuple(rest)
-    return msgspec.structs.replace(entry, changed=number, latest=latest, untold=untold)
-
-
-def _instances_of(touched: _Touched) -> MapMutation[Place, Instance]:
-    return touched.instances
-
-
-def _records_of(touched: _Touched) -> MapMutation[Place, Service]:
-    return touched.records
-
-
-def _next(catalog: Catalog, source: Source, entries: Map[str, Entry] | None = None) -> Catalog:
-    """The catalog with a source's new state. That it was heard again is no new revision; anything else is."""
-    before = catalog.sources[source.name]
-    same = entries is None and _shown(before) == _shown(source)
-    return msgspec.structs.replace(
-        catalog,
-        number=catalog.number if same else catalog.number + 1,
-        sources=catalog.sources.set(source.name, source),
-        entries=catalog.entries if entries is None else entries,
-    )
-
-
-def _shown(source: Source) -> tuple[object, ...]:
-    return source.standing, source.error, id(source.skipped), source.skipped_beyond, id(source.held)
+    return (yield from indexed(catalog, msgspec.structs.replace(source, held=held), changes))
 
 
 def _finished(generator: Generator[None, None, Folded]) -> Folded:

@@ -338,3 +338,15 @@ def test_the_window_begins_with_the_first_list_so_what_came_later_may_go_again()
     at = folded(*(Put(one) for one in TEN), at=at, now=1.0).catalog
     after = folded(*(Drop(one.key) for one in TEN), at=at, now=2.0)
     assert len(after.catalog.sources["zk"].held) == 0
+
+
+def test_a_service_is_touched_when_its_instances_come_to_be_held_and_when_they_are_free_again():
+    first = folded(Reset(instances=TEN))
+    held = folded(Reset(), at=first.catalog, now=40.0)
+    assert held.touched == {"legacy/orders"}
+    assert len(held.catalog.sources["zk"].held) == 10
+    again = folded(Alive("1"), at=held.catalog, now=41.0)
+    assert again.touched == frozenset()
+    back = folded(Put(TEN[0]), at=held.catalog, now=42.0)
+    assert back.touched == {"legacy/orders"}
+    assert len(back.catalog.sources["zk"].held) == 9

@@ -34,6 +34,21 @@ async def test_a_watch_begins_with_everything(hub):
     assert [registry["name"] for registry in event.data["registries"]] == ["own", "zk"]
 
 
+async def test_what_a_guard_holds_is_told_and_when_it_is_free_again(hub):
+    hub.say("zk", *(Put(copy(f"k{n}", "many")) for n in range(9)))
+    hub.time = 40.0
+    async with watching(hub, "namespace=legacy&name=many") as client:
+        await client.next()
+        hub.say("zk", *(Drop(f"k{n}") for n in range(9)))
+        assert (await client.next()).kind == "source"
+        held = await client.next()
+        assert [one["held"] for one in held.data["instances"]] == [True] * 9
+        hub.say("zk", Put(copy("k3", "many")))
+        assert (await client.next()).kind == "source"
+        freed = await client.next()
+        assert [one["id"] for one in freed.data["instances"] if not one["held"]] == ["k3"]
+
+
 async def test_each_change_comes_with_the_whole_service(hub):
     async with watching(hub) as client:
         await client.next()
