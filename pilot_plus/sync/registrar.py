@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from pilot_plus.catalog import Holder, Place
+from pilot_plus.catalog import Holder, Place, Standing
 from pilot_plus.model import NO_ORIGIN, Health, Instance, split_service
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
@@ -52,6 +52,7 @@ class Registrar:
         self._clock = clock
         self._shown_as = shown_as
         self._branches = {name: Branch(name, open_, self, keeps_itself=name == own) for name, open_ in targets.items()}
+        self._is_loaded = False
         self._held: dict[Name, Registration] = {}
         self._heard: dict[Name, float] = {}
 
@@ -75,6 +76,7 @@ class Registrar:
                 log.warning("unreadable: %s %r", KIND, document.key)
                 continue
             self._remember(registration)
+        self._is_loaded = True
 
     async def put(self, instance: Instance, registry: str | None, layout: str) -> tuple[str, Outcome]:
         """Register an instance or replace it, in `registry` (our own by default); `lease` is its TTL.
@@ -105,7 +107,7 @@ class Registrar:
             return Done(held.instance.key)
         key = self._key_in_own(namespace, name, id)
         if self._own is None or key is None:
-            return Missing(f"{namespace}/{name}/{id} is not registered here: register it again")
+            return self._absent(f"{namespace}/{name}/{id} is not registered here: register it again")
         outcome = await self._branches[self._own].renew(key)
         return Missing(outcome.reason) if isinstance(outcome, Refused) else outcome
 
@@ -116,7 +118,7 @@ class Registrar:
             return await self._drop(held)
         key = self._key_in_own(namespace, name, id)
         if registry not in (None, self._own) or self._own is None or key is None:
-            return Missing(f"{namespace}/{name}/{id} was not registered here")
+            return self._absent(f"{namespace}/{name}/{id} was not registered here")
         return await self._branches[self._own].drop(key)
 
     async def change(
@@ -131,7 +133,7 @@ class Registrar:
         held = self._held.get((namespace, name, id))
         there = held.instance if held else self._in_own(namespace, name, id)
         if there is None:
-            return Missing(f"{namespace}/{name}/{id} was not registered here")
+            return self._absent(f"{namespace}/{name}/{id} was not registered here")
         changed = msgspec.structs.replace(
             held.instance if held else _as_registered(there),
             health=health or there.health,
@@ -139,6 +141,13 @@ class Registrar:
         )
         _, outcome = await self.put(changed, held.registry if held else self._own, there.layout)
         return outcome
+
+    def _absent(self, reason: str) -> Outcome:
+        """Not registered here; which nobody knows before everything that was is read after a start."""
+        own = self._holder.current.sources.get(self._own or "")
+        if self._is_loaded and (own is None or own.standing is Standing.SYNCED):
+            return Missing(reason)
+        return Failed("what was registered before is not read yet: try again")
 
     # -------------------------------------------------------------------------------------------- for branches
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from pilot_plus.catalog import Catalog, Holder
+from pilot_plus.catalog import Catalog, Holder, Standing
 from pilot_plus.model import Health
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync import Missing, Registrar
@@ -113,8 +113,8 @@ async def test_our_own_registry_keeps_its_ttls_itself():
         assert await desk.put(msgspec.structs.replace(MINE, lease=30.0), None, "") == ("own", Done("shop/orders/a"))
         assert "registration" not in documents.kinds
         assert await desk.renew("shop", "orders", "a") == Done("shop/orders/a")
-        assert isinstance(await desk.renew("shop", "orders", "b"), Missing)
         await until(lambda: "shop/orders" in hub.holder.current.entries)
+        assert isinstance(await desk.renew("shop", "orders", "b"), Missing)
         assert isinstance(await desk.change("shop", "orders", "a", None, 7), Done)
         assert isinstance(await desk.drop("shop", "orders", "a"), Done)
         assert not registries.held("own")
@@ -136,3 +136,19 @@ async def test_a_registry_that_is_down_is_a_failure_that_can_be_tried_again():
         _, outcome = await asked
         assert isinstance(outcome, Done | Failed)
         await until(lambda: ids(registries.held("zk")) == {"a"})
+
+
+async def test_nobody_is_unknown_before_what_was_registered_is_read():
+    registries = Registries("own", "zk")
+    registries["own"].fail("down")
+    config = configured({"own": "mesh", "zk": "legacy"})
+    async with running(config, registries) as hub, registrar(registries, Documents(), hub.holder) as desk:
+        for asked in (
+            desk.renew("shop", "orders", "a"),
+            desk.drop("shop", "orders", "a"),
+            desk.change("shop", "orders", "a", None, 7),
+        ):
+            assert await asked == Failed("what was registered before is not read yet: try again")
+        registries["own"].heal()
+        await until(lambda: hub.holder.current.sources["own"].standing is Standing.SYNCED)
+        assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
