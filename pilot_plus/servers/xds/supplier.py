@@ -102,6 +102,8 @@ class Supplier:
             while True:
                 await self._news.wait()
                 self._news.clear()
+                for _ in self._stock.settle():
+                    await asyncio.sleep(0)
                 await self.roster.advance()
 
     async def _follow_catalog(self) -> None:

@@ -49,6 +49,10 @@ class Envoy:
         """What is made from all services."""
         return _WHOLES
 
+    def foresee(self, face: Face) -> None:
+        """Its virtual hosts."""
+        _virtual_hosts(face.host, _in_order(face))
+
     def changes(self, before: Face, after: Face, moved: AbstractSet[str]) -> Changes:
         """What is not as it was, or may not be, when a service changes."""
         old, new = before.facets, after.facets

@@ -65,6 +65,9 @@ class Grpc:
         """Nothing."""
         return frozenset()
 
+    def foresee(self, face: Face) -> None:
+        """Nothing."""
+
     def changes(self, before: Face, after: Face, moved: AbstractSet[str]) -> Changes:
         """What is not as it was, or may not be, when a service changes."""
         new = _all_ways(after)

@@ -9,8 +9,9 @@ Nothing is made before somebody asks for it. What was made stays until the servi
 So a change costs what has changed of the touched services and what was asked for of them, whatever else there is.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Final, Protocol
 
 from pilot_plus.model import Viewer
@@ -45,6 +46,10 @@ class Dialect(Protocol):
         """The resources that are made from all services."""
         ...
 
+    def foresee(self, face: Face) -> None:
+        """Make what a resource of all services will need of this one."""
+        ...
+
     def changes(self, before: Face, after: Face, moved: AbstractSet[str]) -> Changes:
         """What is not as it was, or may not be, when a service changes; `moved` are clusters with other endpoints."""
         ...
@@ -62,6 +67,10 @@ class Outlook:
         self._hosts = hosts
         self._vistas: dict[str, Vista] = {}
         self._clusters: set[str] | None = None
+        self._is_followed = False
+        """Somebody has asked for everything."""
+        self._outdated: set[str] = set()
+        """Services whose edges are others by now."""
         self._missed: set[str] | None = set()
         self._kept: dict[tuple[Type, str], Resource] = {}
 
@@ -82,18 +91,19 @@ class Outlook:
     def clusters(self) -> AbstractSet[str]:
         """The names of all clusters that stand for a port of a service."""
         if self._clusters is None:
+            self._is_followed = True
             for service in self._world.catalog.entries:
                 self._vista(service)
             self._clusters = {name for vista in self._vistas.values() for name in vista.face.facets}
         return self._clusters
 
     def prepare(self) -> Iterator[None]:
-        """See every service, with a pause now and then: after that `clusters` costs little."""
+        """See every service, with a pause now and then: after that `clusters` and what is made of all costs little."""
         for index, service in enumerate(self._world.catalog.entries if self._clusters is None else ()):
             if index % AT_ONCE == AT_ONCE - 1:
                 yield
             if service in self._world.catalog.entries:
-                self._vista(service)
+                self._dialect.foresee(self._vista(service).face)
 
     def face(self, service: str) -> Face | None:
         """What the viewer knows of a service; None if nothing."""
@@ -134,7 +144,9 @@ class Outlook:
         self._world = world
         found: dict[Type, set[str]] = {}
         for service in {*touched, *shaken.touched}:
-            if self._is_of_interest(service):
+            if service in self._outdated:
+                self._see_anew(service, found)
+            elif self._is_of_interest(service):
                 vista = self._vistas.get(service) or self._vistas.setdefault(
                     service, Vista(world, self.viewer, service)
                 )
@@ -145,20 +157,42 @@ class Outlook:
         self._publish(found, moment)
 
     def look_past(self, world: World, zones: AbstractSet[str], services: AbstractSet[str], moment: int) -> None:
-        """Show a state in which the edges of these zones are others, or what edges carry of these services."""
+        """Show a state in which the edges of these zones are others, or what edges carry of these services.
+
+        Where that concerns many services, `settle` shows the most of them.
+        """
         self._world = world
+        self._outdated.update(
+            service for service, vista in self._vistas.items() if service in services or vista.leans_on(zones)
+        )
+        self._catch_up(moment)
+
+    def settle(self, next_moment: Callable[[], int]) -> Iterator[None]:
+        """Show what is not shown yet because it would take too long at once, with a pause now and then."""
+        while self._outdated:
+            yield
+            self._catch_up(next_moment())
+        if self._is_followed:
+            yield from self.prepare()
+
+    def _catch_up(self, moment: int) -> None:
+        """See some of the outdated services anew."""
         found: dict[Type, set[str]] = {}
-        for service, vista in self._vistas.items():
-            if service in services or vista.leans_on(zones):
-                self._vistas[service] = fresh = Vista(world, self.viewer, service)
-                fresh.update(world)
-                self._note(vista.face, fresh.face, {*vista.face.facets, *fresh.face.facets}, found)
+        for service in tuple(islice(self._outdated, AT_ONCE)):
+            self._see_anew(service, found)
         self._publish(found, moment)
+
+    def _see_anew(self, service: str, found: dict[Type, set[str]]) -> None:
+        self._outdated.discard(service)
+        before = self._vistas.pop(service).face
+        after = self._vista(service).face
+        self._note(before, after, {*before.facets, *after.facets}, found)
 
     def reset(self, world: World, moment: int) -> None:
         """Show a state in which everything may be otherwise."""
         self._world = world
         self._vistas, self._clusters, self._kept = {}, None, {}
+        self._outdated.clear()
         self.news.forget(moment)
 
     def _note(self, before: Face, after: Face, moved: AbstractSet[str], found: dict[Type, set[str]]) -> None:

@@ -7,8 +7,10 @@ Whoever drives it says what is new, in one thread, and in between everybody asks
     stock.advance(catalog, touched)     the holder has published
     stock.carry(carrying)               edges have acknowledged something
     stock.believe(anchors)              roots or revocations are not as they were
+    for _ in stock.settle(): …          after each of them: the rest of what takes long
 """
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -141,6 +143,25 @@ class Stock:
             inbound.reset(self._world, self._moment)
         for shelf in self._shelves.values():
             shelf.reset(self._world, self._moment)
+
+    def settle(self) -> Iterator[None]:
+        """Show what would take too long at once: edges of thousands of services that are others now.
+
+        It pauses now and then, so that others can have their turn; the state may change in between.
+        """
+        has_settled = False
+        for outlook in tuple(self._outlooks.values()):
+            for _ in outlook.settle(self._next_moment):
+                has_settled = True
+                yield
+        if has_settled:
+            moment = self._next_moment()
+            for shelf in self._shelves.values():
+                shelf.reset(self._world, moment)
+
+    def _next_moment(self) -> int:
+        self._moment += 1
+        return self._moment
 
     def _meet(self, edges: Edges, services: AbstractSet[str] = frozenset()) -> None:
         """Edges are not as they were, or what they carry of these services."""

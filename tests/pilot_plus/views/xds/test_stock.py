@@ -318,6 +318,38 @@ def test_everything_can_be_prepared_in_parts_while_the_catalog_changes():
     assert list(supply.prepare(Type.CLUSTER)) == []
 
 
+def test_other_edges_of_many_services_are_shown_in_parts_and_told_completely():
+    held = [copy(f"i{n}", f"svc{n}") for n in range(180)]
+    first = edge("edge-1", "legacy", carries="*/*", address="10.9.0.1")
+    world = World({"zk": held}, [first], exports=EVERYTHING)
+    stock = stock_of(world)
+    door = (("legacy/svc7", "127.0.0.1:7007"),)
+    supply = stock.of(profile(world, "mesh", tcp=door))
+    before = {name: endpoints(supply, name) for name in supply.names(Type.CLUSTER)}
+    assert len(before) == 180
+    assert "pilot-plus/tcp/legacy/svc7" in supply.names(Type.LISTENER)
+    admission = msgspec.structs.replace(
+        admission_of(world.config, world.config.registries[0]), registry=EDGE_SOURCE, writes_reserved=True
+    )
+    catalog = world.catalog
+    for updates, expected in (
+        ([Put(edge("edge-2", "legacy", carries="*/*", address="10.9.0.2"))], 2),
+        ([Drop("legacy/edge-2"), Drop(first.key)], 0),
+    ):
+        mark = supply.mark
+        folded = fold(catalog, EDGE_SOURCE, updates, Rules(admission), 1.0)
+        catalog = folded.catalog
+        stock.advance(catalog, folded.touched)
+        assert sum(1 for _ in stock.settle()) >= 2
+        assert list(stock.settle()) == []
+        news = supply.since(mark)
+        assert news is not None
+        assert news[Type.ENDPOINTS] == before.keys()
+        told = {name: endpoints(supply, name) for name in supply.names(Type.CLUSTER)}
+        assert {len(listed) for listed in told.values()} == ({expected} if expected else set())
+    assert supply.names(Type.LISTENER) == {OUTBOUND}
+
+
 def test_supplies_of_equal_profiles_are_one_while_somebody_uses_them():
     world = World({"zk": [copy("a")]})
     stock = stock_of(world)
