@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -489,6 +489,29 @@ def check_references(config: Config) -> None:
     for index, zone_section in enumerate(config.zones):
         for subnet in zone_section.subnets:
             _check_network(f"zones[{index}].subnets", subnet)
+    for place, patterns in _selections(config):
+        _check_counting(config, place, patterns)
+
+
+def _selections(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where services are selected by the names that the catalog has for them."""
+    for index, rule in enumerate(config.sync):
+        yield f"sync[{index}].from.services", rule.from_.services
+    for index, export in enumerate(config.exports):
+        yield f"exports[{index}].services", export.services
+    for index, peer in enumerate(config.peers):
+        for number, selection in enumerate(peer.export):
+            yield f"peers[{index}].export[{number}].services", selection.services
+
+
+def _check_counting(config: Config, place: str, patterns: tuple[str, ...]) -> None:
+    """Refuse a name that no service has, for `names.aliases` gives it another one."""
+    counting = {name: alias.name for alias in config.names.aliases for name in alias.services if name != alias.name}
+    for pattern in patterns:
+        if pattern in counting:
+            raise ConfigError(
+                f"{place}: `names.aliases` makes {pattern!r} {counting[pattern]!r}; select it by that name"
+            )
 
 
 def _check_names(config: Config) -> None:

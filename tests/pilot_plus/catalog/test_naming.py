@@ -132,6 +132,19 @@ def test_a_wrong_configuration_names_the_key(names: dict[str, Any], why: str):
     assert why in str(error.value)
 
 
+@pytest.mark.parametrize("section", ["sync", "exports", "peers"])
+def test_a_selection_by_a_name_that_an_alias_replaces_is_refused(section: str):
+    shown: dict[str, Any] = {
+        "sync": {"name": "r", "from": {"services": ["vm/orders"]}, "to": "zk"},
+        "exports": {"services": ["vm/orders"]},
+        "peers": {"name": "west", "address": "hub.west:1", "export": [{"services": ["vm/orders"]}]},
+    }
+    aliases = [{"name": "shop/orders", "services": ["vm/orders"]}]
+    tree = {"cluster": "east", "registries": REGISTRIES, "names": {"aliases": aliases}, section: [shown[section]]}
+    with pytest.raises(ConfigError, match="makes 'vm/orders' 'shop/orders'; select it by that name"):
+        parse(msgspec.json.encode(tree).decode(), {})
+
+
 @pytest.mark.parametrize(("pattern", "to"), [("a-*", "{2}"), ("a", "{1}"), ("a", "/x"), ("a", "x/"), ("", "x")])
 def test_a_rename_that_can_not_work_is_refused(pattern: str, to: str):
     with pytest.raises(ConfigError, match=r"registries\[0\].rename\[0\]"):
