@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -38,7 +39,7 @@ from pilot_plus.journal import Journal
 from pilot_plus.model import Instance, Port, instance
 from pilot_plus.ports import Done
 from pilot_plus.sync import Sync
-from registries import consul, database, etcd, memory, zookeeper
+from registries import consul, database, etcd, kubernetes, memory, zookeeper
 from registries.consul.catalog_sink import NODE
 from registries.consul.encode import encode as registration_of
 from registries.database.record import encode as row_of
@@ -46,7 +47,14 @@ from registries.etcd import wire_pb2 as wire
 from registries.etcd.client import open_client
 from registries.etcd.copies import copy_of
 from registries.etcd.methods import GRANT, TXN
+from registries.kubernetes import bodies
+from registries.kubernetes.bodies import Ours
+from registries.kubernetes.encode import placed
+from registries.kubernetes.kinds import SERVICES, SLICES
+from registries.kubernetes.shelf import Shelf, arranged, front_for
 from registries.zookeeper.writes import intent_of
+from tests.kube import Kubectl, Process, kubeconfig
+from tests.kube.real import RealKube, assets
 
 Open = Callable[[], AbstractAsyncContextManager[Any]]
 OF_EACH = 10
@@ -178,6 +186,66 @@ def _service(body: Any) -> dict[str, object]:
     }
 
 
+def kubernetes_target(started: ExitStack) -> Target:
+    folder = Path(started.enter_context(tempfile.TemporaryDirectory()))
+    real = assets()
+    server = RealKube(folder, real) if real else Process(folder)
+    server.start()
+    started.callback(server.kill)
+    tls = server.tls if isinstance(server, RealKube) else None
+    unverified: dict[str, Any] = {"insecure-skip-tls-verify": True} if tls else {}
+    (folder / "kubeconfig").write_text(kubeconfig(server.url, **unverified))
+    settings = kubernetes.Settings(
+        kubeconfig=str(folder / "kubeconfig"),
+        cluster="east",
+        namespaces=("b",),
+        allow=("insecure",) if tls else (),
+    )
+
+    async def prepare() -> None:
+        await Kubectl(server.url, tls=tls).ask("POST", "/api/v1/namespaces", {"metadata": {"name": "b"}})
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Any]:
+        await prepare()
+        async with kubernetes.connect(settings) as connected:
+            yield connected
+
+    async def write(copies: Sequence[Instance]) -> float:
+        await prepare()
+        bodies = _objects(copies)
+        headers = {"Authorization": "Bearer admin", "Content-Type": "application/json"}
+        connector = aiohttp.TCPConnector(ssl=tls or True)
+        async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+
+            async def post(one: tuple[str, bytes]) -> None:
+                async with session.post(server.url + one[0], data=one[1]) as reply:
+                    assert reply.status == 201, await reply.text()
+
+            begun = time.perf_counter()
+            await windowed(bodies, post, 16)
+            return time.perf_counter() - begun
+
+    return Target(opened, write)
+
+
+def _objects(copies: Sequence[Instance]) -> list[tuple[str, bytes]]:
+    """The Services and the slices that hold these copies, as requests."""
+    by_service: dict[tuple[str, str], list[Any]] = {}
+    for copy in map(placed, copies):
+        by_service.setdefault(copy.service, []).append(copy)
+    made = []
+    for service, members in by_service.items():
+        slices = arranged(Shelf(service), members, (), "east")
+        front = front_for(service, slices)
+        meta, body = bodies.service_of(service, front, Ours("east"), None)
+        made.append((SERVICES.path(service[0]), msgspec.json.encode({"metadata": meta, **body})))
+        for one in slices:
+            meta, body = bodies.slice_of(service, one, Ours("east"), None)
+            made.append((SLICES.path(service[0]), msgspec.json.encode({"metadata": meta, **body})))
+    return made
+
+
 _INSERT = "INSERT INTO registry_instances (key, namespace, name, id, lease, copied, record) VALUES (%s)"
 
 
@@ -222,6 +290,7 @@ TARGETS: dict[str, tuple[Callable[[ExitStack], Target], str]] = {
     "consul": (lambda started: consul_target(started, "agent"), "http"),
     "catalog": (lambda started: consul_target(started, "catalog"), "http"),
     "catalog-64": (lambda started: consul_target(started, "catalog", 64), "http"),
+    "kubernetes": (kubernetes_target, "http"),
     "sqlite": (lambda started: database_target(started, "sqlite"), "http"),
     "sqlite-500": (lambda started: database_target(started, "sqlite", 500), "http"),
     "postgresql": (lambda started: database_target(started, "postgresql"), "http"),

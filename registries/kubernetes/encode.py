@@ -10,6 +10,7 @@ A slice has one set of ports, so that copies with other ports lie in other slice
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -81,7 +82,7 @@ def placed(instance: Instance) -> Placed:
     common = Common(
         service=instance.name if service[1] != instance.name else "",
         ports=_unsayable(instance.ports),
-        lease=instance.lease,
+        lease=float(ceil(instance.lease)),
     )
     rule = instance.meta(MARKED_RULE).partition("/")[2]
     zone = instance.locality.az if instance.locality is not NOWHERE else ""

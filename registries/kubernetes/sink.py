@@ -11,10 +11,7 @@ nothing to do it is looked at anew too, for then somebody has changed it, or not
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
 from typing import Final
-
-import msgspec
 
 from pilot_plus.model import Instance
 from pilot_plus.ports import Done, Failed, Refused, Result, SourceLost
@@ -33,7 +30,7 @@ from registries.kubernetes.writes import Declined, Stale, Writes
 TRIES: Final = 8
 APART: Final = 0.02
 """Seconds by which tries get apart, at the most and each time anew, where two write the same service."""
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 """Services that are written at the same time."""
 
 
@@ -214,8 +211,6 @@ class Writer:
             )
         if not self._settings.sees(instance.namespace):
             raise ValueError(f"namespace {instance.namespace!r} is not in settings.namespaces")
-        if instance.lease:
-            instance = msgspec.structs.replace(instance, lease=float(ceil(instance.lease)))
         return placed(instance)
 
     async def _renewable(self, key: str) -> float | Refused:

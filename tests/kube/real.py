@@ -1,4 +1,9 @@
-"""A real `kube-apiserver` with its etcd, from the folder that `KUBEBUILDER_ASSETS` names: no controllers, no nodes."""
+"""A real `kube-apiserver` with its etcd, from the folder that `KUBEBUILDER_ASSETS` names: no controllers, no nodes.
+
+No package registry has one. Where Go is installed it can be built in some minutes: in a module of its own that requires
+`k8s.io/kubernetes v1.34.4` and replaces each `k8s.io/…` that lies in its `staging` by `v0.34.4`,
+`go build -mod=mod k8s.io/kubernetes/cmd/kube-apiserver`. The etcd that `devservers` brings will do.
+"""
 
 import os
 import signal

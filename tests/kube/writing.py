@@ -95,7 +95,7 @@ class Writer:
         manager = query.get("fieldManager")
         if not manager:
             raise bad_request("PatchOptions is invalid: fieldManager: Required value: is required for apply patch")
-        config = yaml.safe_load(body)
+        config = parsed(body) if body.startswith(b"{") else yaml.safe_load(body)  # JSON is YAML, and read faster
         target = self._placed(target, config)
         old = self._store.get(target.key)
         version = config["metadata"].pop("resourceVersion", None)
