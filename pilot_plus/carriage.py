@@ -9,6 +9,7 @@ Both are in the journal: a hub that starts must not take an edge out of a view, 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Final, Protocol
 
@@ -33,6 +34,8 @@ PORTS: Final = "plain-ports"
 """Kinds of documents in the journal: by `ZONE/NAME` what an edge carries, by zone the numbers."""
 SAVED_WITHIN: Final = 0.5
 """Seconds."""
+AT_ONCE: Final = 64
+"""Services that are looked at again before anything else has its turn."""
 RETRY: Final = 1.0
 """Seconds before the journal is tried again."""
 
@@ -68,6 +71,9 @@ class _Carries(msgspec.Struct, frozen=True):
     plain: frozenset[str] = frozenset()
 
 
+_NOTHING: Final = _Carries()
+
+
 class Carriage:
     """What the edges carry; in the way of reports to the roll (`servers.join.ports.Edges`)."""
 
@@ -84,6 +90,8 @@ class Carriage:
         self._range = int(first), int(last)
         self._listeners: list[Changed] = []
         self._by_edge: dict[str, _Carries] = {}
+        self._read: dict[str, object] = {}
+        """The reports from which that was read."""
         self._unsaved: set[str] = set()
         self._to_save = asyncio.Event()
         self._untouched: set[str] = set()
@@ -112,7 +120,7 @@ class Carriage:
         self._recount()
 
     def listen(self, listener: Changed) -> None:
-        """Tell somebody of every change, right after it."""
+        """Tell somebody of every change, a part at a time where it is large."""
         self._listeners.append(listener)
 
     def reload(self, config: Config) -> None:
@@ -127,9 +135,14 @@ class Carriage:
             tasks.create_task(self._survey())
             while True:
                 await self._to_touch.wait()
-                self._to_touch.clear()
-                services, self._untouched = frozenset(self._untouched), set()
-                await touch(services)
+                some = frozenset(islice(self._untouched, AT_ONCE))
+                self._untouched -= some
+                if not self._untouched:
+                    self._to_touch.clear()
+                for listener in self._listeners:
+                    listener(some)
+                await touch(some)
+                await asyncio.sleep(0)
 
     # ------------------------------------------------------------------------------------------ what is acknowledged
 
@@ -137,14 +150,18 @@ class Carriage:
         """An edge is there, or has reported something new."""
         if not edge.has_reported:
             return  # it carries what it did, and is where it was, until it says otherwise
-        before = self._by_edge.get(edge.key, _Carries())
-        after = self._by_edge[edge.key] = _carries(edge)
+        before = self._by_edge.get(edge.key, _NOTHING)
+        if self._read.get(edge.key) is not edge.acknowledged:
+            self._read[edge.key] = edge.acknowledged
+            self._by_edge[edge.key] = _carries(edge)
+        after = self._by_edge.setdefault(edge.key, _NOTHING)
         await self._roll.put(edge)
         self._tell(edge.key, (before.mesh ^ after.mesh) | (before.plain ^ after.plain))
 
     async def drop(self, key: str) -> None:
         """An edge is gone."""
-        before = self._by_edge.pop(key, _Carries())
+        before = self._by_edge.pop(key, _NOTHING)
+        self._read.pop(key, None)
         await self._roll.drop(key)
         self._tell(key, before.mesh | before.plain)
 
@@ -162,8 +179,6 @@ class Carriage:
         self._recount()
         self._untouched |= services
         self._to_touch.set()
-        for listener in self._listeners:
-            listener(services)
 
     def _recount(self) -> None:
         whole = {key: whole_zone(self._cluster, f"{self._cluster}/{key}") for key in self._by_edge}
@@ -202,10 +217,13 @@ class Carriage:
                 if EDGES in touched or self._resurvey.is_set():
                     self._resurvey.clear()
                     touched = frozenset(self._holder.current.entries)
-                await self._give(touched)
+                waiting = iter(touched)
+                while some := list(islice(waiting, AT_ONCE)):
+                    await self._give(some)
+                    await asyncio.sleep(0)
                 touched = await follower.changes()
 
-    async def _give(self, services: Iterable[str]) -> None:
+    async def _give(self, services: Sequence[str]) -> None:
         catalog, topology = self._holder.current, self._topology
         edges = edges_of(catalog, topology.home, self.carrying)
         for zone in edges.of_zone:

@@ -119,13 +119,7 @@ def with_status(edge: Edge, said: pb.Status) -> Edge:
     Raises:
         ValueError: the report says what can't be.
     """
-    acknowledged = edge.acknowledged.mutate()
-    for gone in said.removed:
-        acknowledged.pop(_resource(gone), None)
-    for one in said.acknowledged:
-        acknowledged[_resource(one.resource)] = _text(one.version)
-    if len(acknowledged) > MAX_RESOURCES:
-        raise ValueError(f"more than {MAX_RESOURCES} acknowledged resources")
+    acknowledged = _acknowledged(edge, said) if said.removed or said.acknowledged else edge.acknowledged
     stats = Stats(
         connections=said.connections,
         certificate_expires=said.certificate_expires,
@@ -136,12 +130,23 @@ def with_status(edge: Edge, said: pb.Status) -> Edge:
     return msgspec.structs.replace(
         edge,
         draining=said.draining,
-        acknowledged=acknowledged.finish(),
+        acknowledged=acknowledged,
         serves=frozenset(_texts(said.serves)) if said.serves_changed else edge.serves,
         tunnels=tuple(sorted(set(_texts(said.tunnels)))) if said.tunnels_changed else edge.tunnels,
         stats=stats,
         has_reported=edge.has_reported or not said.more,
     )
+
+
+def _acknowledged(edge: Edge, said: pb.Status) -> immutables.Map[tuple[Kind, str], str]:
+    acknowledged = edge.acknowledged.mutate()
+    for gone in said.removed:
+        acknowledged.pop(_resource(gone), None)
+    for one in said.acknowledged:
+        acknowledged[_resource(one.resource)] = _text(one.version)
+    if len(acknowledged) > MAX_RESOURCES:
+        raise ValueError(f"more than {MAX_RESOURCES} acknowledged resources")
+    return acknowledged.finish()
 
 
 _KINDS: Final = {pb.Resource.LISTENER: Kind.LISTENER, pb.Resource.CLUSTER: Kind.CLUSTER}
