@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from envoy.config.core.v3.config_source_pb2 import ConfigSource
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -25,12 +26,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
 )
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
 
 from pilot_plus.views.xds.callers import Caller
 from pilot_plus.views.xds.cluster import Family
 from pilot_plus.views.xds.encoding import encoded, field, text_field
 from pilot_plus.views.xds.listener import MANAGER, http_manager, tcp_proxy
-from pilot_plus.views.xds.route import RETRIES
+from pilot_plus.views.xds.route import RETRIES, virtual_host
 from pilot_plus.views.xds.tls import ADS, OWN, Anchors, guests_context, trust_context
 
 HTTP: Final = "http"
@@ -139,21 +141,29 @@ def _encoded_filter(cluster: str) -> bytes:
 
 def _inbound_routes(host: str, cluster: str) -> bytes:
     """What a caller says must be what it dialled: another host may lie behind another list of callers."""
-    known = _route_host(host, [host, f"{host}:*"], {"cluster": cluster})
-    stranger = {
-        "name": "other",
-        "domains": ["*"],
-        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 421, "body": _BODY}}],
-    }
-    caller = {
-        "header": {"key": CALLER, "value": "%DOWNSTREAM_PEER_URI_SAN%"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-    content = {"name": host, "virtual_hosts": [known, stranger], "request_headers_to_add": [caller]}
-    return encoded(RouteConfiguration, content)
+    known = virtual_host(host, [host, f"{host}:*"], cluster, tunnels=False)
+    return text_field(1, host) + field(2, known) + _STRANGER
 
 
 _BODY: Final = {"inline_string": "the host is not the one that was asked for in the TLS handshake\n"}
+_STRANGER: Final = encoded(
+    RouteConfiguration,
+    {
+        "virtual_hosts": [
+            {
+                "name": "other",
+                "domains": ["*"],
+                "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 421, "body": _BODY}}],
+            }
+        ],
+        "request_headers_to_add": [
+            {
+                "header": {"key": CALLER, "value": "%DOWNSTREAM_PEER_URI_SAN%"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+    },
+)
 
 
 def _plain_routes(host: str, cluster: str) -> bytes:
@@ -171,22 +181,26 @@ def _route_host(name: str, domains: list[str], target: dict[str, Any]) -> dict[s
 # ------------------------------------------------------------------------------------------------ TLS
 
 
-@lru_cache(maxsize=1 << 16)
 def _downstream(allow: str, alpn: tuple[str, ...]) -> bytes:
     """The transport socket of a chain, as it stands there."""
-    common: dict[str, Any] = {
+    validation = field(7, text_field(1, allow) + field(2, _ADS))
+    context = field(1, _common(alpn) + validation) + _WITH_CERTIFICATE
+    boxed = text_field(1, f"{_TLS}.DownstreamTlsContext") + field(2, context)
+    return field(6, text_field(1, "envoy.transport_sockets.tls") + field(3, boxed))
+
+
+_ADS: Final = encoded(ConfigSource, ADS)
+_WITH_CERTIFICATE: Final = encoded(DownstreamTlsContext, {"require_client_certificate": True})
+
+
+@lru_cache(maxsize=8)
+def _common(alpn: tuple[str, ...]) -> bytes:
+    content: dict[str, Any] = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "tls_certificate_sds_secret_configs": [{"name": OWN, "sds_config": ADS}],
-        "validation_context_sds_secret_config": {"name": allow, "sds_config": ADS},
+        "alpn_protocols": list(alpn),
     }
-    if alpn:
-        common["alpn_protocols"] = list(alpn)
-    context = {
-        "@type": f"{_TLS}.DownstreamTlsContext",
-        "common_tls_context": common,
-        "require_client_certificate": True,
-    }
-    return encoded(FilterChain, {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}})
+    return encoded(CommonTlsContext, content)
 
 
 @lru_cache(maxsize=1 << 12)

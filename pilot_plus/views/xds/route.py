@@ -50,10 +50,11 @@ _TUNNEL: Final = encoded(
 )
 
 
-def virtual_host(name: str, domains: Iterable[str], cluster: str) -> bytes:
-    """A `VirtualHost` that sends everything to a cluster."""
+def virtual_host(name: str, domains: Iterable[str], cluster: str, *, tunnels: bool = True) -> bytes:
+    """A `VirtualHost` that sends everything to a cluster; CONNECT only where it `tunnels`."""
     target = text_field(1, cluster)
-    routes = (_CONNECT + field(2, target + _TUNNEL), _EVERYTHING + field(2, target + _ENDLESS))
+    everything = _EVERYTHING + field(2, target + _ENDLESS)
+    routes = (_CONNECT + field(2, target + _TUNNEL), everything) if tunnels else (everything,)
     return (
         text_field(1, name)
         + b"".join(text_field(2, domain) for domain in domains)
