@@ -13,6 +13,7 @@ from devservers import Consul, ZooKeeper
 from tests.contract.backend_zookeeper import do_with
 from tests.feature.hub import Hub, hub
 from tests.feature.test_sync import agent, rule, tree, until, until_state
+from tests.feature.test_takeover import until_one_writes
 from tests.kube import kubeconfig
 from tests.kube.world import LEASES, SERVICES, SLICES, World, world_of
 
@@ -164,3 +165,36 @@ async def test_what_is_registered_through_the_hub_lies_in_kubernetes_while_it_is
         await running.until_addresses("shop/orders", ["10.3.0.4"])
         await until_endpoints(running, world, "orders")  # nobody is heard
         await running.until_addresses("shop/orders", [])
+
+
+async def test_the_next_hub_takes_over_from_one_that_was_killed_and_nobody_sees_a_gap(
+    tmp_path: Path, consul: Consul, world: World
+):
+    for number in (1, 2):
+        consul.register("kube-taken", 8080, instance=f"kube-taken-{number}", Address=f"10.2.0.{number}")
+    sections = {
+        "cluster": "east",
+        "zones": ZONES,
+        "registries": [agent(consul), kube(world)],
+        "sync": [rule("r", "consul", SHOP, select={"services": ["vm/kube-taken"]}, lease="3s")],
+    }
+    try:
+        async with hub(tmp_path / "one", **sections) as first, hub(tmp_path / "two", **sections) as second:
+            writer, other = await until_one_writes(first, second)
+            await until_endpoints(writer, world, "kube-taken", "10.2.0.1", "10.2.0.2")
+            before = await world.revisions(SLICES)
+            writer.end(signal.SIGKILL)
+            consul.register("kube-taken", 8080, instance="kube-taken-3", Address="10.2.0.3")
+            seen: list[int] = []
+
+            async def look() -> int:
+                seen.append(len(await endpoints(world, "kube-taken")))
+                return seen[-1]
+
+            await other.until(look, lambda found: found == 3)
+            assert min(seen) == 2
+            assert set(await world.revisions(SLICES)) == set(before), "the same slices, and not new ones"
+            await until_state(other, "r", "in_step")
+    finally:
+        for number in (1, 2, 3):
+            consul.deregister(f"kube-taken-{number}")
