@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from pilot_plus.cli.client import Client, path_of, service_of, with_server
+from pilot_plus.cli.main import Refusal
 
 _PORT: Final = re.compile(r"(?:(?P<name>[^:/]+):)?(?P<number>\d{1,5})(?:/(?P<protocol>[^/]+))?")
 
@@ -64,17 +65,34 @@ def register(
     click.echo(f"{namespace}/{name} {registered['id']} registered in {registered['registry']} for {ttl}", err=True)
     click.echo(registered["id"])
     if keep:
-        _keep(client, registered, registry)
+        _keep(client, body, registered)
 
 
-def _keep(client: Client, registered: dict[str, Any], registry: str | None) -> None:
+def _keep(client: Client, body: dict[str, Any], registered: dict[str, Any]) -> None:
+    """Send heartbeats, whatever becomes of the hub meanwhile."""
     path = path_of("instances", registered["namespace"], registered["name"], registered["id"])
     try:
         while True:
             time.sleep(registered["ttl_s"] / 3)
-            client.send("PUT", f"{path}/heartbeat")
+            try:
+                client.send("PUT", f"{path}/heartbeat")
+            except Refusal as refused:
+                _try_again(client, body, refused)
     except KeyboardInterrupt:
-        client.send("DELETE", path, query={"registry": registry})
+        client.send("DELETE", path, query={"registry": body.get("registry")})
+
+
+def _try_again(client: Client, body: dict[str, Any], refused: Refusal) -> None:
+    """Register again what the hub doesn't know any more; whatever else is wrong, the next heartbeat finds out."""
+    if not refused.message.startswith("Not Found"):
+        click.echo(f"{refused.message}; trying again", err=True)
+        return
+    try:
+        client.send("POST", path_of("instances"), body)
+    except Refusal as error:
+        click.echo(f"{error.message}; trying again", err=True)
+    else:
+        click.echo("registered again", err=True)
 
 
 @click.command()

@@ -51,6 +51,24 @@ async def test_kept_means_heartbeats_until_interrupted(hub):
     assert "shop/orders" not in hub.catalog.entries
 
 
+async def test_who_keeps_an_instance_outlasts_a_hub_that_is_away_or_has_forgotten_it(hub):
+    key = "shop/orders/10.3.0.4:8080"
+    async with commanding(hub) as call:
+        process = await call.start(*REGISTER, "--ttl", "1s", "--keep")
+        async with asyncio.timeout(20):
+            while not hub.desk.renewed:  # noqa: ASYNC110 - the desk counts, and tells nobody
+                await asyncio.sleep(0.02)
+            hub.desk.down = "the database is away"
+            await asyncio.sleep(0.5)  # a heartbeat is refused
+            hub.desk.down = ""
+            hub.say("own", Drop(key))
+            while key not in hub.catalog.sources["own"].instances:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        process.send_signal(2)
+        assert await process.wait() == 0
+    assert key not in hub.catalog.sources["own"].instances
+
+
 async def test_held_removals_are_released(hub):
     hub.say("zk", Reset(instances=[copy(f"k{n}") for n in range(6)]))
     hub.say("zk", *(Drop(f"k{n}") for n in range(6)))
