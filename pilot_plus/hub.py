@@ -93,6 +93,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         )
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
+        door = _xds_door(config, members)
         _say_what_is_not_there(config)
         await _restore(config, journal, ingest, edges, recorder)
         supplier.carry(carriage.carrying)
@@ -108,7 +109,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
                 tasks.create_task(edges.keep(), name="edges"),
                 tasks.create_task(near.serve(), name="peers"),
                 tasks.create_task(carriage.run(ingest.touch), name="carriage"),
-                tasks.create_task(_serve_xds(config, members, carriage, supplier), name="xds"),
+                tasks.create_task(_serve_xds(config, door, members, carriage, supplier), name="xds"),
                 *([tasks.create_task(recorder.run(), name="history")] if recorder else ()),
             ]
             if load is not None:
@@ -267,19 +268,28 @@ def _edges(config: Config) -> tuple[roll.Roll, Watched]:
     return roll.Roll(config.cluster, store), watched
 
 
-async def _serve_xds(config: Config, members: Members, edges: Carriage, supplier: xds.Supplier) -> None:
-    """Serve discovery and joining until cancelled, if there is an address for it."""
+def _xds_door(config: Config, members: Members) -> xds.Door | None:
     if config.listen.xds is None:
+        return None
+    is_plaintext = xds.is_plaintext(config)
+    door = xds.bind(config.listen.xds, None if is_plaintext else members.authority.serving)
+    log.info("xDS listens at %s%s", door.address, ", in plaintext" if is_plaintext else "")
+    return door
+
+
+async def _serve_xds(
+    config: Config, door: xds.Door | None, members: Members, edges: Carriage, supplier: xds.Supplier
+) -> None:
+    """Serve discovery and joining until cancelled, if there is an address for it."""
+    if door is None:
         return
-    shown = None if xds.is_plaintext(config) else members.authority.serving
     roster, ready = supplier.roster, supplier.settled.wait
     discovery = xds.Discovery(roster, members.gate, config.cluster, supplier.is_zone, ready)
     async with JoinService.open(members.gate, edges) as joining, asyncio.TaskGroup() as tasks:
         tasks.create_task(supplier.run())
         tasks.create_task(discovery.keep())
         handlers = (joining.handler(), *discovery.handlers())
-        async with xds.serving(config.listen.xds, handlers, shown) as address:
-            log.info("xDS listens at %s%s", address, "" if shown else ", in plaintext")
+        async with xds.serving(door, handlers):
             await asyncio.Event().wait()
 
 

@@ -124,9 +124,9 @@ class Neighbours:
             feeds = await stack.enter_async_context(feeding(self._holder))
             self._service = PeerService(feeds, self._offer, self._is_ready, self.embassy)
             shown = self.embassy.serving if self.embassy.is_secure else None
-            serving = xds.serving(address, [self._service.handler()], shown, key="listen.peer")
-            at = await stack.enter_async_context(serving)
-            log.info("peers read at %s%s", at, "" if shown else ", in plaintext")
+            door = xds.bind(address, shown, key="listen.peer")
+            await stack.enter_async_context(xds.serving(door, [self._service.handler()]))
+            log.info("peers read at %s%s", door.address, "" if shown else ", in plaintext")
             await asyncio.Event().wait()
 
     def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:

@@ -11,9 +11,9 @@
 - `requests`, `responses`: bytes in, bytes out.
 """
 
-from pilot_plus.servers.xds.address import is_plaintext, serving
+from pilot_plus.servers.xds.address import Door, bind, is_plaintext, serving
 from pilot_plus.servers.xds.report import Report
 from pilot_plus.servers.xds.service import Discovery
 from pilot_plus.servers.xds.supplier import Supplier
 
-__all__ = ["Discovery", "Report", "Supplier", "is_plaintext", "serving"]
+__all__ = ["Discovery", "Door", "Report", "Supplier", "bind", "is_plaintext", "serving"]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import grpc
+import msgspec
 from grpc import aio
 
 from pilot_plus.config import Config, ConfigError
@@ -43,15 +44,15 @@ def is_plaintext(config: Config) -> bool:
     return is_loopback(config.listen.xds.host) and not config.identity.tls and config.listen.tls is None
 
 
-@asynccontextmanager
-async def serving(
-    address: Address,
-    handlers: Iterable[grpc.GenericRpcHandler],
-    shown: Callable[[], Serving] | None,
-    *,
-    key: str = "listen.xds",
-) -> AsyncIterator[Address]:
-    """Serve until the context ends; yields the address that is listened at (port 0 takes any that is free).
+class Door(msgspec.Struct, frozen=True):
+    """A gRPC server that has its address, and does not serve yet."""
+
+    server: aio.Server
+    address: Address
+
+
+def bind(address: Address, shown: Callable[[], Serving] | None, *, key: str = "listen.xds") -> Door:
+    """Take an address; port 0 takes any that is free.
 
     `shown`: what the hub shows over mutual TLS; None: plaintext. `key`: where the configuration names the address.
 
@@ -59,7 +60,6 @@ async def serving(
         ConfigError: somebody else listens there, or the address is not this machine's.
     """
     server = aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers(tuple(handlers))
     try:
         if shown is None:
             port = server.add_insecure_port(address)
@@ -67,8 +67,15 @@ async def serving(
             port = server.add_secure_port(address, server_credentials(shown))
     except RuntimeError as error:
         raise ConfigError(f"{key}: can't listen at {address}: it is taken, or not this machine's") from error
-    await server.start()
+    return Door(server, Address(f"{address.rpartition(':')[0]}:{port}"))
+
+
+@asynccontextmanager
+async def serving(door: Door, handlers: Iterable[grpc.GenericRpcHandler]) -> AsyncIterator[None]:
+    """Serve until the context ends."""
+    door.server.add_generic_rpc_handlers(tuple(handlers))
+    await door.server.start()
     try:
-        yield Address(f"{address.rpartition(':')[0]}:{port}")
+        yield
     finally:
-        await server.stop(GRACE)
+        await door.server.stop(GRACE)

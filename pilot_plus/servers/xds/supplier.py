@@ -1,7 +1,8 @@
 """The supplier: keeps what xDS serves in step with the catalog, with whom to believe, and with the configuration."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final, TypeAlias
@@ -18,10 +19,10 @@ from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.tls import Domains, anchors_of
 from pilot_plus.wire.trust import Trust
 
+log = logging.getLogger(__name__)
+
 SETTLES_WITHIN: Final = 3.0
 """Seconds that a hub that starts waits for its registries before it serves what its journal last knew of them."""
-
-
 LOOK_ABROAD: Final = 1.0
 """Seconds between two looks at whom to believe in other clusters."""
 
@@ -112,9 +113,20 @@ class Supplier:
             while True:
                 touched = list(await follower.changes())
                 for start in range(0, len(touched) or 1, AT_ONCE):  # also for none: a source may stand otherwise now
-                    self._stock.advance(self._holder.current, frozenset(touched[start : start + AT_ONCE]))
+                    self._advance(touched[start : start + AT_ONCE])
                     self._news.set()
                     await asyncio.sleep(0)
+
+    def _advance(self, touched: Sequence[str]) -> None:
+        """Look at services again; a defect with one of them must not take the others, or the hub."""
+        try:
+            self._stock.advance(self._holder.current, frozenset(touched))
+        except Exception:
+            if len(touched) > 1:
+                for service in touched:
+                    self._advance([service])
+            else:
+                log.exception("xds: a service can't be shown", extra={"service": touched[:1]})
 
     async def _follow_trust(self) -> None:
         trust, others = self._gate.trust, self._others()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,15 @@ async def test_the_demo_shows_changes_and_ends_cleanly(number):
         out, err = await process.communicate()
     assert (process.returncode, err.decode()) == (0, "")
     assert "nothing of it is left" in out.decode()
+
+
+async def test_an_xds_address_that_is_taken_is_told_and_exits_2(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        listen = f'http: "127.0.0.1:0", xds: "{address}"'
+        got = await call("run", "-c", written(tmp_path, CONFIG.replace('http: "127.0.0.1:0"', listen)))
+    assert got.code == 2
+    assert f"listen.xds: can't listen at {address}" in got.err
+    assert "Traceback" not in got.err

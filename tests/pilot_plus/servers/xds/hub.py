@@ -11,7 +11,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from grpc import aio
 
 from pilot_plus.quantities import Address
-from pilot_plus.servers.xds.address import serving
+from pilot_plus.servers.xds.address import bind, serving
 from pilot_plus.servers.xds.roster import Roster
 from pilot_plus.servers.xds.service import Discovery
 from pilot_plus.views.xds.resource import Type
@@ -83,11 +83,9 @@ async def hub_of(company: Company, *, secure: bool = False, zones: Iterable[str]
     hub = Hub(company, shelf, roster)
     discovery = Discovery(roster, company.gate, "east", frozenset(zones).__contains__, _at_once)
     shown = company.authority.serving if secure else None
-    async with (
-        asyncio.TaskGroup() as tasks,
-        serving(Address("127.0.0.1:0"), discovery.handlers(), shown) as address,
-    ):
+    door = bind(Address("127.0.0.1:0"), shown)
+    hub.address = door.address
+    async with asyncio.TaskGroup() as tasks, serving(door, discovery.handlers()):
         keeping = tasks.create_task(discovery.keep())
-        hub.address = address
         yield hub
         keeping.cancel()
