@@ -47,6 +47,7 @@ SERVICES: Final = (
     Column("REGISTRIES", _registries_text),
     Column("CONDITIONS", lambda row: joined(condition["type"] for condition in row["conditions"])),
     Column("HOST", lambda row: row["host"], wide=True),
+    Column("ALSO CALLED", lambda row: joined(row["aliases"]), wide=True),
 )
 INSTANCES: Final = (
     Column("SERVICE", lambda row: f"{row['namespace']}/{row['service']}"),

@@ -108,6 +108,17 @@ def test_somebody_is_there_as_long_as_anybody_is_healthy(zk: Health | None, cons
     assert set(held) - set(shown) <= {name for name in ("consul", "zk", "etcd") if useful and name != useful[0]}
 
 
+@given(_HEALTH, _HEALTH, _HEALTH, st.sampled_from(["legacy", "vm", "mesh"]))
+def test_what_a_zone_sees_is_what_it_is_told_that_it_sees(
+    zk: Health | None, consul: Health | None, own: Health | None, zone: str
+):
+    said = {"zk": zk, "consul": consul, "own": own}
+    made = world({name: [at(name, health=health)] for name, health in said.items() if health})
+    told = made.explained(zone, "shop/orders")
+    assert {one.place for one in told if one.is_seen} == {one.place for one in made.seen(zone, "shop/orders")}
+    assert all(one.is_seen or PASSED_OVER in one.why or "does not reach" in one.why for one in told)
+
+
 def test_without_a_policy_all_count():
     merged = World({"zk": [at("z")], "consul": [at("c")]}, exports=EVERYWHERE)
     assert msgspec.structs.asdict(home_of(merged.config))["prefer"] == ()
