@@ -1,6 +1,8 @@
 """All that an authority knows at one time, and how it follows from roots, revocations and files."""
 
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -168,15 +170,26 @@ def leaf_for(
 def settings_of(config: Config) -> Settings:
     """An authority's settings, from the configuration."""
     tls = config.listen.tls
-    hosts = (address.host for address in (config.listen.xds, config.listen.http, config.listen.peer) if address)
+    listening = [address.host for address in (config.listen.xds, config.listen.http, config.listen.peer) if address]
+    anywhere = {"0.0.0.0", "::"}.intersection(listening)  # noqa: S104 - a name
+    hosts = [host for host in listening if host not in anywhere] + (_names_of_machine() if anywhere else [])
     return Settings(
         trust_domain=config.trust_domain,
         leaf_ttl=timedelta(seconds=config.identity.leaf_ttl),
-        hub_names=tuple(dict.fromkeys(host for host in hosts if host not in {"0.0.0.0", "::"})),  # noqa: S104 - a name
+        hub_names=tuple(dict.fromkeys(hosts)),
         hub_cert=tls.cert if tls else "",
         hub_key=tls.key if tls else "",
         client_ca=tls.client_ca if tls else "",
     )
+
+
+def _names_of_machine() -> list[str]:
+    """What this machine is called, and the address by which it goes elsewhere: gRPC holds a hub to what it dialled."""
+    names = [socket.gethostname(), socket.getfqdn(), "localhost", "127.0.0.1"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, suppress(OSError):
+        way.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address would be used
+        names.append(str(way.getsockname()[0]))
+    return names
 
 
 def roots_of(config: Config, store: Store, now: Clock = utc_now) -> Roots:

@@ -12,6 +12,7 @@ A rejected response of several resources is sent again in parts until the guilty
 accepted, `c d` rejected → `c` rejected, `d` accepted. The guilty one is not sent again before it changes.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -24,6 +25,8 @@ import msgspec
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
 from pilot_plus.views.xds.resource import Resource, Type
 from pilot_plus.views.xds.supply import Supply
+
+log = logging.getLogger(__name__)
 
 WHOLE: Final = frozenset({Type.CLUSTER, Type.LISTENER})
 """Types of which each response holds everything, in the form of the state of the world; and which one may ask for
@@ -313,9 +316,13 @@ class Subscription:
         return self.names | supply.names(self.type) if self.is_wildcard else self.names
 
     def _current(self, supply: Supply, name: str) -> Resource | None:
-        if name in self.names or (self.is_wildcard and name in supply.names(self.type)):
+        if not (name in self.names or (self.is_wildcard and name in supply.names(self.type))):
+            return None
+        try:
             return supply.get(self.type, name)
-        return None
+        except Exception:  # a defect with one resource must not take the others: the client keeps what it has of it
+            log.exception("xds: a resource can't be made", extra={"resource": name[:200]})
+            return self.held.get(name)
 
     def _new(self, supply: Supply, name: str, *, again: bool = False) -> Resource | None:
         """The resource, if the client should get it: it differs from what is held, or is wanted again."""

@@ -76,7 +76,8 @@ def envoy_files(wanted: Wanted) -> Mapping[str, Mapping[str, Any]]:
     data, own, current = PurePath(wanted.profile.data), PurePath(OWN).stem, PurePath(wanted.profile.data) / CURRENT
     watched = {"watched_directory": {"path": str(data)}}
     identity = str(SpiffeId(trust_domain=wanted.trust_domain, role=Role.HUB))
-    by_name = {"san_type": "DNS", "matcher": {"exact": wanted.hub.host}}
+    host = wanted.hub.host
+    by_name = {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
     by_identity = {"san_type": "URI", "matcher": {"exact": identity}}
     pair = {"certificate_chain": _file(current, CHAIN), "private_key": _file(current, KEY), **watched}
     anchors = {

@@ -14,6 +14,8 @@ class Shelf:
     def __init__(self) -> None:
         self.mark = 0
         self.forgets_before = 0
+        self.broken: set[str] = set()
+        """Names that can't be made, because of a defect."""
         self.asked: list[Profile] = []
         self.forgotten: list[Profile] = []
         self._of: dict[Type, dict[str, Resource]] = {type_: {} for type_ in Type}
@@ -33,6 +35,8 @@ class Shelf:
             del self._of[type_][name]
 
     def get(self, type_: Type, name: str) -> Resource | None:
+        if name in self.broken:
+            raise ZeroDivisionError(name)
         return self._of[type_].get(name)
 
     def names(self, type_: Type) -> Set[str]:

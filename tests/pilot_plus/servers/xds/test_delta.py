@@ -248,3 +248,15 @@ def test_what_is_kept_to_be_shared_is_bounded(shelf: Shelf):
     for n in range(20):
         responses.delta(E, (), (f"name-{n}",))
     assert responses.delta(E, (), ("first",)) is not first
+
+
+def test_a_defect_with_one_resource_takes_no_other_and_the_client_keeps_what_it_has_of_it(book: Book):
+    book.ask(E, "a", "b")
+    book.accept(E)
+    book.shelf.broken.add("a")
+    book.shelf.put(E, a="2", b="2")
+    assert book.changed() == ["endpoints +b=2"]
+    book.accept(E)
+    book.shelf.broken.clear()
+    book.shelf.put(E, a="3")
+    assert book.changed() == ["endpoints +a=3"]
