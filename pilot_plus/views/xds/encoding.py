@@ -37,6 +37,8 @@ def field(number: int, payload: bytes) -> bytes:
 
 def field_head(number: int, length: int) -> bytes:
     """What stands before the bytes of such a field."""
+    if length < 128 and number < 16:
+        return _SMALL[number << 3 | _LENGTH_DELIMITED] + _SMALL[length]
     return varint(number << 3 | _LENGTH_DELIMITED) + varint(length)
 
 

@@ -99,15 +99,23 @@ def endpoint(target: Target, shift: int = 0) -> bytes:
 
     Weight 0 gets no new work, which both Envoy and gRPC can only be told as draining.
     """
-    health = Health.DRAINING if not target.weight and target.health is not Health.CRITICAL else target.health
-    socket = text_field(2, target.address) + number_field(3, target.number)
-    inner = field(1, field(1, socket))
-    metadata = b""
-    if target.sni:
-        inner += text_field(3, target.sni)
-        metadata = _matched(str(target.security))
-    weight = field(4, boxed(max(1, target.weight >> shift)))
-    return field(1, inner) + number_field(2, _HEALTH[health]) + metadata + weight
+    where = field(1, field(1, text_field(2, target.address) + _port(target.number)))
+    tail = _tail(target.health, target.weight, shift)
+    if not target.sni:
+        return field(1, where) + tail
+    return field(1, where + text_field(3, target.sni)) + _matched(str(target.security)) + tail
+
+
+@lru_cache(maxsize=4096)
+def _port(number: int) -> bytes:
+    return number_field(3, number)
+
+
+@lru_cache(maxsize=65536)
+def _tail(health: Health, weight: int, shift: int) -> bytes:
+    """Health and weight, which many endpoints share."""
+    shown = Health.DRAINING if not weight and health is not Health.CRITICAL else health
+    return number_field(2, _HEALTH[shown]) + field(4, boxed(max(1, weight >> shift)))
 
 
 def group_head(locality: Locality, priority: int, weight: int) -> bytes:
