@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 _DURATION: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -71,6 +72,15 @@ class Address(str):
         address.host = found[1].strip("[]")
         address.port = int(found[2])
         return address
+
+
+def is_ip(address: str) -> bool:
+    """Whether an address is an IP address."""
+    try:
+        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -14,11 +14,12 @@ import msgspec
 from immutables import Map
 
 from pilot_plus.catalog import Catalog, Entry, Place
-from pilot_plus.model import Health, Instance, Locality, Port, Viewer, shared_ports
+from pilot_plus.model import Health, Instance, Locality, Port, Speaks, Viewer, shared_ports
 from pilot_plus.views.edges import Edge, Edges, Side
 from pilot_plus.views.endpoints import Endpoint, endpoints_of, grouped
 from pilot_plus.views.host import host_of, sni_of
 from pilot_plus.views.preference import PASSED_OVER, passed_over
+from pilot_plus.views.shortfall import Shortfall
 from pilot_plus.views.sight import Direct, Hidden, Sight, Through, Way
 from pilot_plus.views.topology import Topology
 
@@ -86,10 +87,14 @@ def explain(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, 
             shown.setdefault(place, []).append(endpoint)
     over = passed_over_by(catalog, topology, edges, viewer, entry)
     places = sorted(entry.instances, key=lambda place: (entry.instances[place].id, place))
-    return tuple(
+    verdicts = [
         _verdict(place, entry.instances[place], ways[place], shown.get(place, []), is_passed_over=place in over)
         for place in places
-    )
+    ]
+    if viewer.speaks is not Speaks.GRPC:
+        return tuple(verdicts)
+    shortfall = Shortfall(seen)
+    return tuple(_fallen_short(verdict, shortfall, shown.get(verdict.place, [])) for verdict in verdicts)
 
 
 def look(
@@ -311,6 +316,11 @@ def _verdict(place: Place, instance: Instance, way: Way, shown: list[Seen], *, i
     elif shown and shown[0].instance is not None and shown[0].place != place:
         why = f"{why}; the same endpoint as {shown[0].place[1]} in {shown[0].place[0]}"
     return Verdict(place=place, instance=instance, is_seen=bool(shown), addresses=addresses, why=why)
+
+
+def _fallen_short(verdict: Verdict, shortfall: Shortfall, shown: list[Seen]) -> Verdict:
+    lacks = dict.fromkeys(lack for one in shown for lack in shortfall.of(one))
+    return msgspec.structs.replace(verdict, why="; ".join((verdict.why, *lacks))) if lacks else verdict
 
 
 def _bracketed(address: str) -> str:

@@ -11,8 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from pilot_plus.model import Role, SpiffeId
-from pilot_plus.quantities import Address
-from pilot_plus.views.xds.endpoint import is_ip
+from pilot_plus.quantities import Address, is_ip
 from pilot_plus.views.xds.node import metadata_of
 from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.tls import PROVIDER

@@ -10,7 +10,6 @@ An endpoint's bytes are the same for Envoy and for gRPC, which knows nothing of 
 
 from enum import StrEnum
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 import msgspec
@@ -18,6 +17,7 @@ from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from pilot_plus.model import NOWHERE, Health, Locality
+from pilot_plus.quantities import is_ip
 from pilot_plus.views.xds.encoding import boxed, encoded, field, number_field, text_field
 
 MATCHED: Final = "envoy.transport_socket_match"
@@ -83,15 +83,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def is_named(self) -> bool:
         """Whether its address is a host name, which only a cluster that asks DNS can hold."""
         return not is_ip(self.address)
-
-
-def is_ip(address: str) -> bool:
-    """Whether an address is an IP address."""
-    try:
-        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def endpoint(target: Target, shift: int = 0) -> bytes:

@@ -8,8 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from pilot_plus.model import Viewer
-from pilot_plus.quantities import Address
-from pilot_plus.views.xds.endpoint import is_ip
+from pilot_plus.quantities import Address, is_ip
 
 
 class Kind(StrEnum):

@@ -18,12 +18,13 @@ import msgspec
 
 from pilot_plus.catalog import Entry, Place
 from pilot_plus.model import Instance, Port, Viewer, split_service
+from pilot_plus.quantities import is_ip
 from pilot_plus.views.endpoints import Endpoint, Where, apart, endpoint_of, where_of
 from pilot_plus.views.horizon import Seen, Standing, priorities, shared
 from pilot_plus.views.host import host_of, sni_of
 from pilot_plus.views.sight import Direct, Hidden, Sight, Through
 from pilot_plus.views.xds.crowd import Crowd, Sort
-from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target, is_ip
+from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target
 from pilot_plus.views.xds.face import Face, facets_of, told_ports
 from pilot_plus.views.xds.favour import Favour
 from pilot_plus.views.xds.roll import Rank

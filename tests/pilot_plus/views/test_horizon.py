@@ -106,6 +106,19 @@ def test_a_proxyless_viewer_sees_edges_too_and_one_without_a_certificate_does_no
     assert "no certificate" in world.why("mesh", "legacy/orders", certified=False)
 
 
+def test_a_proxyless_viewer_is_told_what_grpc_cannot_have():
+    held = {"zk": [copy("a")], "own": [copy("m", namespace="legacy", weight=50, address="api.example.com")]}
+    world = World(held, [edge("edge-1", "legacy", carries=CARRYING_ALL)], exports=EVERYTHING)
+    whys = {one.place[1]: one.why for one in world.explained("mesh", "legacy/orders", Speaks.GRPC)}
+    assert "must be one that sends the SNI" in whys["a"]
+    assert "only when nothing without mutual TLS can be used" in whys["a"]
+    assert "asks DNS for it only when nothing with an IP address can be used" in whys["m"]
+    assert all("does not heed its weight" in why for why in whys.values())
+    assert all("gRPC" not in one.why for one in world.explained("mesh", "legacy/orders"))
+    alone = World({"own": [copy("m", namespace="legacy")]})
+    assert alone.why("mesh", "legacy/orders", Speaks.GRPC) == "the same zone"
+
+
 def test_an_edge_appears_only_after_it_has_acknowledged_the_service():
     held, edges = {"zk": [copy("a")]}, [edge("edge-1", "legacy")]
     world = World(held, edges, exports=EVERYTHING)
