@@ -16,8 +16,6 @@ from registries.kubernetes.objects import Status, read
 
 SILENCE: Final = 10.0
 """Seconds without a byte after which an answer is given up."""
-WATCH_SILENCE: Final = 90.0
-"""The same for a watch, where a bookmark comes about every 60 s."""
 MAX_ANSWER: Final = 256 << 20
 MAX_LINE: Final = 8 << 20
 """The API server keeps no object above 3 MiB."""
@@ -78,14 +76,16 @@ class Client:
             raise SourceLost(f"{path}: {answer.why}")
         return answer.body
 
-    async def lines(self, path: str, params: Params) -> AsyncIterator[list[bytes]]:
+    async def lines(self, path: str, params: Params, *, silence: float) -> AsyncIterator[list[bytes]]:
         """The lines of a stream, as many at a time as are there; ends where the server ends it in order.
+
+        `silence`: seconds without a byte after which it is given up.
 
         Raises:
             SourceLost: it is refused, breaks off, or holds a line without end.
         """
         with _mapped(path):
-            async with self._send("GET", path, params, None, "", WATCH_SILENCE) as response:
+            async with self._send("GET", path, params, None, "", silence) as response:
                 if response.status != 200:
                     raise SourceLost(f"{path}: watch: {Answer(response.status, await _whole(response)).why}")
                 rest = b""

@@ -74,6 +74,8 @@ def placed(instance: Instance) -> Placed:
     Raises:
         ValueError: Kubernetes can't hold it; the message is for `Refused`.
     """
+    if not instance.ports:
+        raise ValueError("it has no port, and a Service needs one")
     family = _family(instance.address)
     namespace = instance.namespace
     if not is_label(namespace):

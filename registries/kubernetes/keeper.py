@@ -7,6 +7,7 @@ has Kubernetes' own garbage collector remove all of them.
     hub ends for good         hubs of other clusters that write into the namespace see it stand still, and delete it;
                               a person can do the same
     no such hub               copies stay, as durable ones do, until a hub of ours is back
+    no leased copies          nobody renews it, and we delete it as well
 
 How long a Lease has stood still is told by our own clock, since nobody's wall clock can be trusted.
 """
@@ -22,9 +23,9 @@ import msgspec
 
 from pilot_plus.ports import SourceLost
 from registries.kubernetes.client import Client
-from registries.kubernetes.kinds import LEASES
-from registries.kubernetes.names import CLUSTER, label_of
-from registries.kubernetes.objects import LeaseObject, LeaseSpec, Meta, OwnerReference, read
+from registries.kubernetes.kinds import LEASES, SLICES
+from registries.kubernetes.names import CLUSTER, MANAGED_BY, OURS, label_of
+from registries.kubernetes.objects import AnyObject, LeaseObject, LeaseSpec, Meta, OwnerReference, read
 from registries.kubernetes.shelf import version_of
 from registries.kubernetes.watch import Stream, pages
 from registries.kubernetes.writes import Declined, Stale, Writes
@@ -78,32 +79,49 @@ class Keeper:
         self._owners[namespace] = OwnerReference(LEASES.api_version, LEASES.kind, self._name, uid)
 
     async def sweep(self, namespaces: Iterable[str]) -> None:
-        """Now and then: delete Leases of other clusters that have stood still for long; their copies go with them."""
+        """Now and then: delete Leases of copies that have stood still for long; the copies go with them.
+
+        Our own stands still where it is not needed, for who has leased copies renews it.
+        """
         now = monotonic()
         if now - self._swept < SWEEP_EVERY:
             return
         self._swept = now
         for namespace in namespaces:
-            with suppress(SourceLost):  # it is not ours to read them, or a list is broken: there is time
+            with suppress(SourceLost, ValueError):  # it is not ours to read them, or a list is broken: there is time
                 await self._sweep_one(namespace)
 
     async def _sweep_one(self, namespace: str) -> None:
         async for page, _ in pages(self._client, Stream(LEASES, namespace, CLUSTER), self._page_size):
             for change in page:
                 if change.raw is not None:
-                    await self._judge_other(read(change.raw, LeaseObject), monotonic())
+                    await self._judge(read(change.raw, LeaseObject), monotonic())
 
-    async def _judge_other(self, found: LeaseObject, now: float) -> None:
+    async def _judge(self, found: LeaseObject, now: float) -> None:
         meta, place = found.metadata, (found.metadata.namespace, found.metadata.name)
-        if (meta.labels or {}).get(CLUSTER) == self._cluster:
-            return
         seen = self._others.get(place)
         if seen is None or seen.revision != meta.resource_version:
             self._others[place] = _Seen(meta.resource_version, now)
-        elif now - seen.since > GRACE * (found.spec.lease_duration_seconds or 1):
-            del self._others[place]
-            with suppress(Stale, Declined):  # it lives, or we may not
-                await self._writes.remove(LEASES, meta.namespace, meta.name, version_of(meta))
+            return
+        is_over = now - seen.since > GRACE * (found.spec.lease_duration_seconds or 1)
+        if not is_over or ((meta.labels or {}).get(CLUSTER) == self._cluster and await self._is_needed(meta)):
+            return
+        del self._others[place]
+        with suppress(Stale, Declined):  # it lives, or we may not
+            await self._writes.remove(LEASES, meta.namespace, meta.name, version_of(meta))
+            self._owners.pop(meta.namespace, None)
+
+    async def _is_needed(self, lease: Meta) -> bool:
+        """Whether a slice of ours names our Lease as its owner."""
+        selector = f"{MANAGED_BY}={OURS},{CLUSTER}={self._cluster}"
+        async for page, _ in pages(self._client, Stream(SLICES, lease.namespace, selector), self._page_size):
+            for change in page:
+                if change.raw is None:
+                    continue
+                owners = read(change.raw, AnyObject).metadata.owner_references or ()
+                if any(owner.uid == lease.uid for owner in owners):
+                    return True
+        return False
 
 
 def micro_time() -> str:

@@ -1,7 +1,8 @@
 """Kubernetes as a registry: the source, and the doors to the sink and to the locks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from pilot_plus.model import Instance, Update
 from pilot_plus.ports import Refused, Result
@@ -67,8 +68,12 @@ class Kubernetes:
 
     async def claim(self, name: str, owner: str, ttl: float) -> str:
         """Take a lock, or begin its time anew; whose it is now."""
-        await self._writer.sweep()
-        return await self._locks.claim(name, owner, ttl)
+        holder = await self._locks.claim(name, owner, ttl)
+        if holder == owner:
+            with suppress(TimeoutError):  # there is time for it at the next claim
+                async with asyncio.timeout(ttl / 6):
+                    await self._writer.sweep()
+        return holder
 
     async def release(self, name: str, owner: str) -> None:
         """Give a lock up."""

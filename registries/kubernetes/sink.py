@@ -88,7 +88,7 @@ class Writer:
             results = {key: await self._renewable(key) for key in dict.fromkeys(keys)}
             longest: dict[str, float] = {}
             for key, lease in results.items():
-                if not isinstance(lease, Refused):
+                if not isinstance(lease, Refused) and lease:
                     namespace = key.partition("/")[0]
                     longest[namespace] = max(lease, longest.get(namespace, 0.0))
             for namespace, lease in longest.items():
@@ -101,7 +101,7 @@ class Writer:
             return [one if isinstance(one := results[key], Refused) else Done(key) for key in keys]
 
     async def sweep(self) -> None:
-        """Now and then: end the leases of other clusters whose hubs are gone, where we write."""
+        """Now and then: end Leases that nobody keeps any more, where we write."""
         await self._keeper.sweep(self._shelves.namespaces)
 
     # -------------------------------------------------------------------------------------------- services

@@ -20,6 +20,9 @@ from registries.kubernetes.objects import Event, Nameable, Page, Status, read
 
 WATCH_SECONDS: Final = 290
 """How long a watch is asked to last; the server may end it sooner."""
+LATE: Final = 30.0
+"""Seconds after which a watch that the server should have ended is given up. It may be silent until then: there need be
+no bookmark where nothing happens. That the server is alive is asked beside it, and that the connection is, by TCP."""
 SHORTEST_WATCH: Final = 1.0
 """Seconds: a watch without an event that ends sooner is taken for a broken server, not for an orderly end."""
 FIRST_PAGE: Final = 50
@@ -85,7 +88,8 @@ async def changes(client: Client, stream: Stream, version: str) -> AsyncIterator
     """
     while True:
         opened, told = monotonic(), False
-        async for lines in client.lines(stream.path, _watch_params(stream, version)):
+        watching = client.lines(stream.path, _watch_params(stream, version), silence=WATCH_SECONDS + LATE)
+        async for lines in watching:
             told = True
             batch: list[Change] = []
             for line in lines:

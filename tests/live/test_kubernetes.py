@@ -224,6 +224,17 @@ async def test_bookmarks_move_a_silent_watch_on_beyond_a_compaction(
         assert (await ear.record()).key == "shop/orders/10.1.0.2:8080"
 
 
+async def test_a_watch_in_which_nothing_happens_is_no_loss(world: World, monkeypatch: pytest.MonkeyPatch):
+    """A real server with an older etcd says nothing then, not even a bookmark."""
+    monkeypatch.setattr("registries.kubernetes.watch.WATCH_SECONDS", 1.2)
+    world.api.bookmark_every = 3600.0
+    await world.serve("orders", "10.1.0.1")
+    async with listening(world.settings()) as (ear, _):
+        await world.until(lambda: world.watches() >= 6)
+        await world.slice("orders-1", "orders", "10.1.0.1", "10.1.0.2")
+        assert (await ear.record()).key == "shop/orders/10.1.0.2:8080"
+
+
 async def test_garbage_in_a_watch_is_a_loss(world: World):
     async with listening(world.settings()) as (ear, _):
         await world.kubectl.faults(garbage="watch")

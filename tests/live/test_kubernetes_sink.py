@@ -250,6 +250,8 @@ async def test_two_names_that_would_be_one_are_a_conflict(world: World):
         ({"address": "::"}, "unspecified"),
         ({"address": "orders.example"}, "host name"),
         ({"namespace": "No Such"}, "no name of a namespace"),
+        ({"namespace": ".."}, "no name of a namespace"),
+        ({"ports": ()}, "has no port"),
         ({"id": "x" * 3000}, "has room for"),
     ],
 )
@@ -324,6 +326,30 @@ async def test_hubs_of_other_clusters_end_the_lease_of_one_that_is_gone_and_no_o
                 await asyncio.sleep(0.2)
     assert set(await world.revisions(SERVICES)) == {"orders", "users"}
     assert {one.name for one in await truth(world.settings())} == {"orders", "users"}
+
+
+async def test_a_lease_on_which_nothing_hangs_any_more_goes_and_one_that_is_needed_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("registries.kubernetes.keeper.SWEEP_EVERY", 0.0)
+
+    async def leases() -> int:
+        return sum("pilot-plus/cluster" in one["metadata"].get("labels", {}) for one in await world.objects(LEASES))
+
+    async with opened(world.settings()) as kubernetes:
+        (key,) = await done(kubernetes, made(lease=0.5))
+        begun = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < begun + 2.5:  # a hub that is late: nobody renews
+            await kubernetes.claim("sync-east", "hub-1", 3.0)
+            await asyncio.sleep(0.1)
+        assert await leases() == 1
+        await kubernetes.drop([key])
+        async with asyncio.timeout(BOUND):
+            while await leases():
+                await kubernetes.claim("sync-east", "hub-1", 3.0)
+                await asyncio.sleep(0.1)
+        await done(kubernetes, made(lease=0.5))
+        assert await leases() == 1
 
 
 async def test_of_two_hubs_one_has_the_lock_and_the_other_is_told_whose_it_is(world: World):
