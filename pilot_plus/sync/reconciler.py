@@ -10,7 +10,7 @@ turn that comes, a reload and the clock make it look at every unit again.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic
 from typing import Final
 
@@ -275,7 +275,6 @@ class Reconciler:
 
     async def _renew(self, sink: Renewing) -> None:
         """Keep the leases of what is ours alive, held and paused copies too; a new hub goes on with them at once."""
-        await self._known.wait()
         while True:
             while not self._turn.is_mine:  # noqa: ASYNC110 - and once it is, what another kept has little time left
                 await asyncio.sleep(min(IDLE, self._shortest_lease() / 3))
@@ -287,7 +286,14 @@ class Reconciler:
                 lost = [key for key, result in zip(batch, results, strict=True) if not isinstance(result, Done)]
                 self._agenda.note({keys[key] for key in lost})
                 await asyncio.sleep(0)
-            await asyncio.sleep(self._shortest_lease() / 3)
+            await self._until_next_renewal()
+
+    async def _until_next_renewal(self) -> None:
+        """Wait for a third of the shortest lease, or for the end of the first round: then we know what was there."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._shortest_lease() / 3):
+                never = asyncio.Event()
+                await (never if self._known.is_set() else self._known).wait()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

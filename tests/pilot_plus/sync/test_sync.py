@@ -1,9 +1,15 @@
 """Sync keeps registries in step: new in before old out, only what it wrote, nothing that can't be proved."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
 import msgspec
 
-from pilot_plus.model import NO_ORIGIN, Health, Origin
+from pilot_plus.model import NO_ORIGIN, Health, Instance, Origin
+from pilot_plus.ports import Result
 from pilot_plus.views.copies import RULE
+from registries.memory import Memory
 from tests.pilot_plus.sync.hubs import (
     Documents,
     Registries,
@@ -307,3 +313,30 @@ async def test_a_durable_copy_stays_when_no_hub_runs():
 
 def _weights(registries: Registries) -> list[int]:
     return [one.weight for _, one in sorted(registries.copies("consul").items())]
+
+
+async def test_a_first_round_that_takes_longer_than_a_lease_loses_none_of_its_copies():
+    registries = Registries(*ZONES)
+    many = 1500
+    registries["zk"].write(*(native(f"orders-{n // 10}", f"k{n}") for n in range(many)))
+    opened, store = registries.opened["consul"], registries["consul"]
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[Memory]:
+        async with opened() as memory:
+            put = memory.put
+
+            async def waited(instances: Sequence[Instance]) -> Sequence[Result]:
+                await asyncio.sleep(0.4)
+                return await put(instances)
+
+            memory.put = waited  # type: ignore[method-assign]
+            yield memory
+
+    registries.opened["consul"] = slowly
+    gone: list[str] = []
+    forget = store.forget
+    store.forget = lambda key: gone.append(key) or forget(key)  # type: ignore[method-assign, func-returns-value]
+    async with running(configured(ZONES, [rule("r", "zk", "consul", lease="1s")]), registries):
+        await until(lambda: len(registries.copies("consul")) == many)
+        assert not gone
