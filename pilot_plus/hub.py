@@ -71,7 +71,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         opens = {name: source.open for name, source in watched.items()}
         admissions = {name: source.rules.admission for name, source in watched.items()}
         shown_as = admissions[own].shown_as if own else "{}/{}".format
-        registrar = Registrar(opens, journal.documents, holder, own, shown_as=shown_as)
+        registrar = Registrar(opens, journal.documents, holder, own, shown_as=shown_as, presence=journal.presence)
         carriage = Carriage(config, holder, journal.documents, edges)
         await carriage.load()
         sync = Sync(config, holder, opens, journal.documents, owner=_owner(), carrying=carriage.current)

@@ -12,6 +12,7 @@ from pilot_plus.journal.documents import Documents
 from pilot_plus.journal.records import Changes, Known, Records
 from pilot_plus.journal.tables import IDENTITY, MIGRATIONS, TURN
 from pilot_plus.sql import Store, migrate, open_store
+from pilot_plus.sql.presence import Presence
 
 __all__ = ["Changes", "Journal", "Known"]
 
@@ -28,6 +29,7 @@ class Journal:
         self.id = identity
         self.epoch = epoch
         self.documents = Documents(store)
+        self.presence = Presence(store)
         self.archive = Archive(store)
         self._records = Records(store)
         self._store = store
@@ -47,7 +49,11 @@ class Journal:
         """
         async with open_store(url) as store:
             await migrate(store, MIGRATIONS)
-            yield cls(store, *await _enter(store))
+            journal = cls(store, *await _enter(store))
+            try:
+                yield journal
+            finally:
+                journal.presence.close()
 
     async def write(self, changes: Sequence[Changes]) -> None:
         """Remember what has changed: up to 1,000 changes in one transaction, every whole list as one step.

@@ -43,6 +43,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     registry: str
     instance: Instance
     """`key` as the registry said it; `lease` is the TTL."""
+    holder: int = 0
+    """Which copy of the hub keeps it alive."""
 
     @property
     def name(self) -> Name:
@@ -83,6 +85,7 @@ class Branch:
         self._register = register
         self._sink: Sink | None = None
         self._error = "it is being opened"
+        self._adopted: set[Name] = set()
         self._wanted = asyncio.Event()
         self._opened = asyncio.Event()
         self._changed = asyncio.Event()
@@ -113,6 +116,12 @@ class Branch:
             self._sink = None
             self._opened.clear()
             await asyncio.sleep(backoff.next())
+
+    def adopt(self, name: Name) -> None:
+        """Write a registration again: another connection wrote it, which is gone."""
+        self._adopted.add(name)
+        self._wanted.set()
+        self._changed.set()
 
     async def put(self, one: Registration) -> Outcome:
         """Write it."""
@@ -160,6 +169,8 @@ class Branch:
         while not self._is_lost:
             self._changed.clear()
             held = [] if self.keeps_itself else self._register.of(self.name)
+            adopted, self._adopted = self._adopted, set()
+            again |= {one.name: one for one in held if one.name in adopted}
             for one in held:
                 if not self._register.is_heard(one):
                     await self._register.expire(one)

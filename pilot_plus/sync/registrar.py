@@ -5,13 +5,14 @@
     no heartbeat for 15 s                  ─▶ sink.drop
     the hub is restarted                   ─▶ from the journal: written again, the TTL begins anew
     the hub is gone for good               ─▶ the lease ends by itself
+    the hub has several copies             ─▶ one holds it; heartbeats may come to any (`fellows`)
 
 Our own registry keeps TTLs itself: there a heartbeat is passed on, and nothing is kept here.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -22,12 +23,14 @@ from pilot_plus.catalog import Holder, Place, Standing
 from pilot_plus.model import NO_ORIGIN, Health, Instance, split_service
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
+from pilot_plus.sync.fellows import HELD, Alone, Fellows, Presence, Wish, document_of
 from pilot_plus.sync.index import Documents
 from pilot_plus.sync.reconciler import Open
 
 log = logging.getLogger(__name__)
 
-KIND: Final = "registration"
+LOOK: Final = 1.0
+"""Seconds between two looks at what other copies of the hub have noted."""
 
 
 class Registrar:
@@ -41,10 +44,12 @@ class Registrar:
         own: str | None,
         clock: Callable[[], float] = monotonic,
         shown_as: Callable[[str, str], str] = "{}/{}".format,
+        presence: Presence | None = None,
     ) -> None:
         """`targets`: how to connect to each registry; `own`: the name of our own, if there is one.
 
         `shown_as`: what the catalog calls a service, by the namespace and name that our own registry has.
+        `presence`: which copies of the hub share the journal; left out, there is only this one.
         """
         self._documents = documents
         self._holder = holder
@@ -53,6 +58,7 @@ class Registrar:
         self._shown_as = shown_as
         self._branches = {name: Branch(name, open_, self, keeps_itself=name == own) for name, open_ in targets.items()}
         self._is_loaded = False
+        self._fellows = Fellows(documents, presence or Alone())
         self._held: dict[Name, Registration] = {}
         self._heard: dict[Name, float] = {}
 
@@ -60,6 +66,7 @@ class Registrar:
         """Run until cancelled."""
         await self.load()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._attend(), name="registrations of other copies")
             for branch in self._branches.values():
                 tasks.create_task(branch.run(), name=f"registrations in {branch.name}")
 
@@ -69,14 +76,47 @@ class Registrar:
         Raises:
             OSError: the journal can't be read.
         """
-        for document in await self._documents.list(KIND):
-            try:
-                registration = msgspec.json.decode(document.payload, type=Registration)
-            except msgspec.MsgspecError:
-                log.warning("unreadable: %s %r", KIND, document.key)
-                continue
-            self._remember(registration)
+        await self._look()
         self._is_loaded = True
+
+    async def _attend(self) -> None:
+        """Hear of what other copies of the hub hold, and what they want of what we hold."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                await self._look()
+            except OSError as error:
+                log.warning("registrations: the journal can't be read: %s", error)
+
+    async def _look(self) -> None:
+        news = await self._fellows.look(self._held.keys())
+        for name in news.not_ours:
+            self._held.pop(name, None)
+            self._heard.pop(name, None)
+        if news.left_to_us:
+            await self._take(news.left_to_us)
+        for wish in news.wishes:
+            await self._carry_out(wish)
+
+    async def _take(self, left: Iterable[Registration]) -> None:
+        """Go on with what a copy of the hub held that is gone, or we did in an earlier life."""
+        mine = [msgspec.structs.replace(one, holder=self._fellows.number) for one in left]
+        await self._documents.write(HELD, {document_of(one.name): msgspec.json.encode(one) for one in mine})
+        for one in mine:
+            self._remember(one)
+            if branch := self._branches.get(one.registry):
+                branch.adopt(one.name)
+
+    async def _carry_out(self, wish: Wish) -> None:
+        held = self._held.get(wish.name)
+        if held is None:
+            return
+        if wish.goes:
+            await self._drop(held)
+        elif wish.becomes is not None:
+            await self.put(wish.becomes.instance, wish.becomes.registry, wish.becomes.instance.layout)
+        else:
+            self._heard[held.name] = self._clock()
 
     async def put(self, instance: Instance, registry: str | None, layout: str) -> tuple[str, Outcome]:
         """Register an instance or replace it, in `registry` (our own by default); `lease` is its TTL.
@@ -88,7 +128,12 @@ class Registrar:
         if name is None or branch is None:
             known = ", ".join(sorted(self._branches)) or "none"
             return name or "", Missing(f"there is no registry {name or 'of our own'!r}; there are: {known}")
-        registration = Registration(registry=name, instance=msgspec.structs.replace(instance, layout=layout))
+        registration = Registration(
+            registry=name, instance=msgspec.structs.replace(instance, layout=layout), holder=self._fellows.number
+        )
+        elsewhere = self._fellows.elsewhere.get(registration.name)
+        if elsewhere is not None and elsewhere.registry == name:
+            return name, await self._asked(elsewhere, Wish(name=registration.name, becomes=registration))
         if not branch.keeps_itself:
             try:
                 await self._note(registration)  # before the write: what is written must not be forgotten
@@ -105,6 +150,8 @@ class Registrar:
         if held is not None:
             self._heard[held.name] = self._clock()
             return Done(held.instance.key)
+        if elsewhere := self._fellows.elsewhere.get((namespace, name, id)):
+            return await self._asked(elsewhere, Wish(name=elsewhere.name))
         key = self._key_in_own(namespace, name, id)
         if self._own is None or key is None:
             return self._absent(f"{namespace}/{name}/{id} is not registered here: register it again")
@@ -116,6 +163,9 @@ class Registrar:
         held = self._held.get((namespace, name, id))
         if held is not None and registry in (None, held.registry):
             return await self._drop(held)
+        elsewhere = self._fellows.elsewhere.get((namespace, name, id))
+        if elsewhere is not None and registry in (None, elsewhere.registry):
+            return await self._asked(elsewhere, Wish(name=elsewhere.name, goes=True))
         key = self._key_in_own(namespace, name, id)
         if registry not in (None, self._own) or self._own is None or key is None:
             return self._absent(f"{namespace}/{name}/{id} was not registered here")
@@ -130,7 +180,7 @@ class Registrar:
         weight: int | None,
     ) -> Outcome:
         """Change the health or the weight of an instance that was registered here."""
-        held = self._held.get((namespace, name, id))
+        held = self._held.get((namespace, name, id)) or self._fellows.elsewhere.get((namespace, name, id))
         there = held.instance if held else self._in_own(namespace, name, id)
         if there is None:
             return self._absent(f"{namespace}/{name}/{id} was not registered here")
@@ -171,6 +221,16 @@ class Registrar:
 
     # -------------------------------------------------------------------------------------------- remembering
 
+    async def _asked(self, elsewhere: Registration, wish: Wish) -> Outcome:
+        """Hand a wish on to the copy of the hub that holds the registration; it follows within a second or two."""
+        try:
+            await self._fellows.ask(wish)
+        except OSError as error:
+            return Failed(f"the journal can't be written: {error}")
+        if wish.goes:
+            self._fellows.elsewhere.pop(elsewhere.name, None)
+        return Done(elsewhere.instance.key)
+
     async def _settle(self, one: Registration, outcome: Outcome) -> None:
         """Remember the key, or forget what the registry has refused."""
         with suppress(OSError):  # the note before the write stands; the key comes again with the next start
@@ -183,7 +243,7 @@ class Registrar:
                     pass
 
     async def _note(self, one: Registration) -> None:
-        await self._documents.write(KIND, {_document(one.name): msgspec.json.encode(one)})
+        await self._documents.write(HELD, {document_of(one.name): msgspec.json.encode(one)})
         self._remember(one)
 
     def _remember(self, one: Registration) -> None:
@@ -201,7 +261,7 @@ class Registrar:
         if self._held.get(one.name) is one:
             del self._held[one.name]
             self._heard.pop(one.name, None)
-        await self._documents.write(KIND, {}, [_document(one.name)])
+        await self._documents.write(HELD, {}, [document_of(one.name)])
 
     def _key_in_own(self, namespace: str, name: str, id: str) -> str | None:  # noqa: A002 - the field's name
         there = self._in_own(namespace, name, id)
@@ -230,7 +290,3 @@ def _as_registered(one: Instance) -> Instance:
 def _is_original(place: Place, one: Instance) -> bool:
     """Whether somebody registered it there: a copy that sync wrote is nobody's to change."""
     return one.origin == NO_ORIGIN or ((one.origin.registry, one.origin.id) == place and not one.origin.hops)
-
-
-def _document(name: Name) -> str:
-    return msgspec.json.encode(name).decode()
