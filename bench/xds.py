@@ -1,9 +1,11 @@
 """xDS: from a write to the bytes of an update, one change to many streams, a storm of reconnects, memory of a stream.
 
-    python -m bench xds [--only latency,fanout,storm] [--streams 1000] [--rounds 300]
+    python -m bench xds [--only latency,fanout,storm,envoy,sustained] [--streams 1000] [--rounds 300]
 
 latency   a write in etcd until the EDS update is at a raw client, and until etcd's own watch has it; in turn
 fanout    one change to all streams, and etcd's to as many watchers; CPU is of the hub, and of etcd, per message
+envoy     a write in etcd until a real Envoy's caller reaches the new endpoint
+sustained 1,000 changes a second for a while
 storm     all streams come at once over mutual TLS, each for 50 clusters and their endpoints; and to a bare gRPC server
           that sends the same bytes. Meanwhile `/healthz` is asked every 10 ms
 """
@@ -29,6 +31,7 @@ from bench.harness import filled
 from bench.harness.figures import conditions, cpu_of, milliseconds, quantile, resident_of
 from bench.harness.streams import METHOD, port_in, requests_of, streams
 from devservers import Etcd, free_port
+from devservers.envoy import Envoy
 from pilot_plus.model import Role
 from pilot_plus.quantities import Address
 from pilot_plus.servers.xds.address import OPTIONS
@@ -43,6 +46,8 @@ from registries.etcd.client import open_client
 from registries.etcd.methods import WATCH
 from registries.etcd.settings import Settings as EtcdSettings
 from tests.feature.hub import Hub, hub
+from tests.live.traffic import Backend
+from tests.pilot_plus.cli.calling import Command
 from tests.pilot_plus.identity.company import Company
 
 SERVICES = 50
@@ -320,7 +325,100 @@ async def serve(place: str, port: int) -> None:
     await asyncio.Event().wait()
 
 
-PARTS: dict[str, Callable[[int, int], Awaitable[None]]] = {"latency": latency, "fanout": fanout, "storm": storm}
+# ------------------------------------------------------------------------------------------------ Envoy, and a long run
+
+
+async def envoy(_streams: int, total: int) -> None:
+    """From a write in etcd to the first answer of the new endpoint by a real Envoy, and the last of the old one."""
+    outbound = f"127.0.0.1:{free_port()}"
+    first: list[float] = []
+    late: list[float] = []
+    with Etcd() as server:
+        async with Backend("one") as one, Backend("two") as two, filled.etcd_writer(server) as writer:
+            await point(writer, one.port)
+            await writer.fill(10, SERVICES * 10 + 10, 10)
+            async with watching(server) as running:
+                words = ("bootstrap", "envoy", "--hub", running.xds, "--zone", "vm", "--outbound", outbound)
+                made = await Command(running.url)(*words)
+                with Envoy(json.loads(made.out)):
+                    for n in range(min(total, 100)):
+                        await switched(writer, (two, one)[n % 2], outbound, first, late)
+    print(f"envoy: {len(first)} switches between two endpoints")
+    print(f"  write to the first answer of the new {milliseconds(first)}")
+    print(f"  answers of the old one after it: {len(late)}, longest after {max(late, default=0) * 1e3:.1f} ms")
+
+
+async def point(writer: filled.EtcdWriter, port: int) -> None:
+    value = json.dumps({"Op": 0, "Addr": f"127.0.0.1:{port}"}).encode()
+    await writer.put([(f"{filled.PREFIX}/{filled.CHANGING}/one", value)])
+
+
+async def switched(
+    writer: filled.EtcdWriter, to: Backend, outbound: str, first: list[float], late: list[float]
+) -> None:
+    """One switch, under a steady stream of requests."""
+    async with httpx.AsyncClient(headers={"Host": f"{filled.CHANGING}.vm.mesh"}) as client:
+        (await client.get(f"http://{outbound}/")).raise_for_status()
+        begun = time.perf_counter()
+        await point(writer, to.port)
+        seen = 0.0
+        while not seen or time.perf_counter() - seen < 0.15:
+            answer = await client.get(f"http://{outbound}/")
+            now = time.perf_counter()
+            if answer.status_code != 200:
+                raise RuntimeError(f"a call failed: {answer.status_code} {answer.text}")
+            if answer.text == to.name:
+                seen = seen or now
+            elif seen:
+                late.append(now - seen)
+        first.append(seen - begun)
+
+
+async def sustained(_streams: int, _rounds: int, seconds: int = 60, rate: int = 1000) -> None:
+    """So many changes a second, to 100 streams of 10 services each."""
+    delays: list[float] = []
+    written: dict[int, float] = {}
+    with Etcd() as server:
+        async with filled.etcd_writer(server) as writer:
+            await writer.fill(0, SERVICES * 10, 10)
+            async with watching(server) as running:
+
+                def hear(data: bytes) -> None:
+                    at = written.get(port_in(data))
+                    if at is not None:
+                        delays.append(time.perf_counter() - at)
+
+                names = [f"http.svc-{n}.vm.mesh" for n in range(10)]
+                async with streams(running.xds, 100, requests_of("web-7", names, EDS), 1, hear=hear):
+                    sizes = []
+                    begun = time.perf_counter()
+                    for n in range(seconds * rate // 10):
+                        port = 10_000 + n % 50_000
+                        written[port] = time.perf_counter()
+                        pairs = [
+                            (f"{filled.PREFIX}/svc-{s}/{filled.address_of(s * 10)}:9000", value_of(s, port))
+                            for s in range(n % 5 * 10, n % 5 * 10 + 10)
+                        ]
+                        await writer.put(pairs)
+                        sizes.append(resident_of(running.pid))
+                        await asyncio.sleep(max(0.0, begun + (n + 1) * 10 / rate - time.perf_counter()))
+                    took = time.perf_counter() - begun
+    drift = sizes[-1] / sizes[len(sizes) // 3] - 1
+    print(f"sustained: {seconds * rate / took:.0f} changes a second for {took:.0f} s, 100 streams of 10 services")
+    print(f"  {milliseconds(delays)}   resident memory drifts {drift * 100:+.1f} % after the first third")
+
+
+def value_of(service: int, port: int) -> bytes:
+    return json.dumps({"Op": 0, "Addr": f"{filled.address_of(service * 10)}:{port}"}).encode()
+
+
+PARTS: dict[str, Callable[[int, int], Awaitable[None]]] = {
+    "latency": latency,
+    "fanout": fanout,
+    "storm": storm,
+    "envoy": envoy,
+    "sustained": sustained,
+}
 
 
 async def main() -> None:

@@ -140,6 +140,7 @@ async def test_what_a_client_was_sent_can_be_asked_and_explained(hub: Hub, fresh
         call = Command(hub.url)
         (row,) = (await call("get", "proxies")).rows[1:]
         assert row[:3] == ["web-7", "envoy", "vm"]
+        assert (await hub.get("/proxies"))["proxies"][0]["address"] == "127.0.0.1"
         told = (await call("describe", "proxy", "web-7")).out
         assert f'"port_value": {one.port}' in told
         assert "believed" in told

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -95,7 +96,7 @@ class Report:
             id=client.id,
             kind=client.profile.kind,
             zone=short_zone(self._cluster, client.profile.viewer.zone),
-            address=client.host,
+            address=_address(client.host),
             identity=str(client.identity) if client.identity else None,
             form="delta" if stream.form.value == "delta" else "state",
             state=state,
@@ -170,6 +171,11 @@ def _content(type_: Type, body: bytes) -> dict[str, Any]:
     message = _MESSAGES[type_].FromString(body)
     content: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     return content
+
+
+def _address(peer: str) -> str:
+    """An address as people write it, of gRPC's `ipv4:127.0.0.1` and `ipv6:%5B::1%5D`."""
+    return unquote(peer.partition(":")[2]).strip("[]")
 
 
 def _name(type_: Type) -> str:
