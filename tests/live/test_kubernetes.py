@@ -1,6 +1,7 @@
 """Kubernetes broken in the ways in which it breaks, each ending with what the source says and what it must not say."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,12 @@ import msgspec
 import pytest
 
 from devservers.fault_proxy import FaultProxy
+from devservers.tls import Authority, Tls
 from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Service, Skipped, Update
 from pilot_plus.ports import SourceLost
 from registries.kubernetes import Settings, connect
-from tests.kube import kubeconfig
+from tests.kube import Settings as FakeSettings
+from tests.kube import Store, kubeconfig, serving
 from tests.kube.world import SERVICES, SLICES, World, truth, world_of
 
 pytestmark = pytest.mark.live
@@ -334,6 +337,47 @@ async def test_a_token_file_that_is_replaced_is_read_again_without_a_loss(world:
         world.kubectl._token = "second"
         await world.kubectl.done("POST", SERVICES, before)
         assert (await ear.record()).key == "shop/carts"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_in_a_pod_the_service_account_is_enough_and_its_token_may_be_replaced(
+    tmp_path: Path, tls: Tls, monkeypatch: pytest.MonkeyPatch
+):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.server.cert, tls.server.key)
+    account = tmp_path / "serviceaccount"
+    account.mkdir()
+    (account / "ca.crt").symlink_to(tls.ca)
+    (account / "token").write_text("first")
+    tokens = {"first": "admin", "second": "admin"}
+    async with serving(Store(), FakeSettings(tokens=tokens, bookmark_every=0.1), tls=context) as (api, url):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", url.rpartition(":")[2])
+        async with listening(Settings(service_account=str(account))) as (ear, reset):
+            assert not reset.services
+            (account / "token").write_text("second")
+            api.tokens = {"second": "admin"}
+            api.faults = msgspec.structs.replace(api.faults, cut_watches=1)
+            api.write("services", "default", {"metadata": {"name": "orders"}, "spec": {"ports": [{"port": 80}]}})
+            assert (await ear.record()).key == "default/orders"
+        (account / "token").write_text("third")
+        assert "HTTP 401" in await lost(Settings(service_account=str(account)))
+        (account / "ca.crt").unlink()
+        assert "ca.crt" in await lost(Settings(service_account=str(account)))
+
+
+async def test_a_server_whose_certificate_is_another_authoritys_is_not_spoken_to(tmp_path: Path, tls: Tls):
+    other = Authority(tmp_path, "another authority")
+    certificate = other.issue("server")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    async with serving(Store(), FakeSettings(), tls=context) as (api, url):
+        (tmp_path / "ca").symlink_to(tls.ca)
+        (tmp_path / "config").write_text(kubeconfig(url, **{"certificate-authority": "ca"}))
+        assert "certificate verify failed" in await lost(
+            Settings(kubeconfig=str(tmp_path / "config"), allow=("files",))
+        )
+        assert not api.requests, "no token was shown to it"
 
 
 # ------------------------------------------------------------------------------------------------ what is seen
