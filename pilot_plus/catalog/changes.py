@@ -59,7 +59,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, k
         return self.registry, self.key
 
 
-class Remembered(msgspec.Struct, frozen=True, array_like=True):
+class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record in a state of the past."""
 
     registry: str
@@ -145,8 +145,10 @@ def state_of(catalog: Catalog, entry: Entry | None) -> State:
     """A service as a catalog has it, ready to be taken back."""
     if entry is None:
         return {}
+    held = {name: source.held for name, source in catalog.sources.items() if source.held}
     return {
-        place: Remembered(place[0], instance, catalog.is_held(place)) for place, instance in entry.instances.items()
+        place: Remembered(place[0], instance, bool(held) and place[1] in held.get(place[0], ()))
+        for place, instance in entry.instances.items()
     }
 
 
