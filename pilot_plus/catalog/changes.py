@@ -8,8 +8,10 @@ Pure. A change holds the old and the new, so whoever has a later state and the c
 earlier one (`undo`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -48,7 +50,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, k
     id: str
     """The instance's."""
     of: int
-    """How many instances of the service this registry had before."""
+    """How many instances of the service this registry had before; 0 where they were too many to count."""
     fields: tuple[Field, ...] = ()
     instance: Instance | None = None
     """The whole of what is gone; of what is held, what it becomes (None: gone)."""
@@ -70,34 +72,37 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
 State: TypeAlias = dict[Place, Remembered]
 """A service as it was, by the places of its records."""
 
+COUNTED: Final = 2000
+"""Instances of a service that are counted at each change."""
 _NOBODY: Final[Map[Place, Instance]] = Map()
 _KEPT: Final = ("health", "weight", "address", "ports", "id", "zone", "locality", "origin", "layout", "lease", "native")
 """Fields that are compared one by one; the names of service and record are what a record is told by."""
 
 
 def between(before: Entry | None, after: Entry | None) -> Iterator[Change]:
-    """What has happened to the instances of a service."""
+    """What has happened to the instances of a service; `after` is a later state of it, or of one of the same name."""
     old = before.instances if before else _NOBODY
     new = after.instances if after else _NOBODY
     if old is new:
         return
     of = _Counts(old)
-    known = 0
-    for place, instance in new.items():
-        was = old.get(place)
-        known += was is not None
-        if was is instance:
+    touched = after.since(before.changed) if before and after else None
+    for place in _places(old, new) if touched is None else touched:
+        was, now = old.get(place), new.get(place)
+        if was is now:
             continue
-        if was is None:
-            yield _came(place, instance, of)
-        elif fields := fields_between(was, instance):
-            yield Change(
-                kind=Kind.CHANGED, registry=place[0], key=place[1], id=instance.id, of=of[place[0]], fields=fields
-            )
-    if known < len(old):
-        for place, instance in old.items():
-            if place not in new:
-                yield gone(place, instance, of[place[0]])
+        if was is None and now is not None:
+            yield _came(place, now, of)
+        elif was is not None and now is None:
+            yield gone(place, was, of[place[0]])
+        elif was is not None and now is not None and (fields := fields_between(was, now)):
+            yield Change(kind=Kind.CHANGED, registry=place[0], key=place[1], id=now.id, of=of[place[0]], fields=fields)
+
+
+def _places(old: Map[Place, Instance], new: Map[Place, Instance]) -> Iterator[Place]:
+    """All of them, once each."""
+    yield from new
+    yield from (place for place in old if place not in new)
 
 
 def fields_between(old: Instance, new: Instance) -> tuple[Field, ...]:
@@ -171,17 +176,16 @@ def undo(state: State, change: Change) -> None:
 
 
 class _Counts:
-    """How many instances each registry had, counted when it is asked for."""
+    """How many instances each registry had, counted when it is asked for; 0 where counting would take too long."""
 
-    def __init__(self, old: Mapping[Place, Instance]) -> None:
-        self._old = old
-        self._counts: dict[str, int] = {}
+    def __init__(self, old: Map[Place, Instance]) -> None:
+        self._old = old if len(old) <= COUNTED else _NOBODY
+        self._counts: Counter[str] | None = None
 
     def __getitem__(self, registry: str) -> int:
-        if not self._counts:
-            for place in self._old:
-                self._counts[place[0]] = self._counts.get(place[0], 0) + 1
-        return self._counts.get(registry, 0)
+        if self._counts is None:
+            self._counts = Counter(map(itemgetter(0), self._old))
+        return self._counts[registry]
 
 
 def _came(place: Place, instance: Instance, of: _Counts) -> Change:

@@ -198,12 +198,14 @@ def changes_text(changes: Sequence[Change]) -> str:
     """Several changes of one kind, of one registry, in one revision: `3 of 5 gone, held`."""
     first = changes[0]
     number = len(changes)
-    some = f"{number} of {first.of}" if number > 1 or first.kind in (Kind.HELD, Kind.FREED) else first.id
+    some = first.id
+    if number > 1 or first.kind in (Kind.HELD, Kind.FREED):
+        some = f"{number} of {first.of}" if first.of else str(number)
     match first.kind:
         case Kind.CAME:
             return f"{number} came" if number > 1 else f"{first.id} came{_address(first)}"
         case Kind.GONE:
-            return f"{some} gone" if number > 1 else f"{some} gone, {first.of - 1} left"
+            return f"{some} gone, {first.of - 1} left" if number == 1 and first.of else f"{some} gone"
         case Kind.HELD:
             return f"{some} {_becomes(first)}, held"
         case Kind.FREED:

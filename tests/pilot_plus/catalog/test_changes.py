@@ -1,6 +1,6 @@
 """Changes: what differs between two states is told, and can be taken back."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 
 import msgspec
 from hypothesis import given
@@ -19,9 +19,14 @@ def copy(key: str, **fields: object) -> Instance:
     return msgspec.structs.replace(made, namespace="shop", **fields)
 
 
+_numbers = count(1)
+
+
 def entry(*records: tuple[str, Instance]) -> Entry:
+    """A state of the service of which nothing is known but itself, so that everything is compared."""
     places = {(registry, one.key): one for registry, one in records}
-    return Entry(namespace="shop", name="orders", instances=Map(places))
+    number = next(_numbers)
+    return Entry(namespace="shop", name="orders", instances=Map(places), changed=number, untold=number)
 
 
 def told(before: Entry | None, after: Entry | None) -> list[tuple[Kind, str, int]]:
@@ -29,12 +34,22 @@ def told(before: Entry | None, after: Entry | None) -> list[tuple[Kind, str, int
 
 
 def test_what_comes_changes_and_goes_is_told_with_how_many_there_were():
+    empty = entry()
     before = entry(("zk", copy("a")), ("zk", copy("b")), ("consul", copy("x")))
     after = entry(("zk", copy("a", weight=50)), ("consul", copy("x")), ("consul", copy("y")))
     assert sorted(told(before, after)) == [(Kind.CAME, "y", 1), (Kind.CHANGED, "a", 2), (Kind.GONE, "b", 2)]
-    assert told(None, after) == told(entry(), after)
+    assert told(None, after) == told(empty, after)
     assert told(before, before) == []
     assert {kind for kind, _, _ in told(after, None)} == {Kind.GONE}
+
+
+def test_where_a_state_tells_what_changed_nothing_else_is_looked_at():
+    before = entry(("zk", copy("a")), ("zk", copy("b")))
+    after = entry(("zk", copy("a", weight=1)), ("zk", copy("b", weight=2)))
+    after = msgspec.structs.replace(
+        after, untold=before.changed, latest=((after.changed, (("zk", "b"), ("zk", "gone before it was seen"))),)
+    )
+    assert told(before, after) == [(Kind.CHANGED, "b", 2)]
 
 
 def test_only_the_fields_that_changed_are_told_and_metadata_by_name():
