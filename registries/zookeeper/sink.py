@@ -98,8 +98,9 @@ class Writer:
             return [results[key] for key in keys]
 
     async def _put(self, intents: dict[str, Intent]) -> dict[str, Result]:
-        found, troubles = await self._look([intent.sought for intent in intents.values()])
-        closed = await self._strangers(intents.values())
+        closed, names = await self._strangers(intents.values())
+        there = [one.sought for one in intents.values() if _may_be_there(one, names.get(one.sought.directory))]
+        found, troubles = await self._look(there)
         plans: dict[str, Write | Result] = {
             key: troubles.get(key)
             or closed.get(intent.sought.directory)
@@ -168,13 +169,19 @@ class Writer:
     def _nodes_of(self, one: Sought, listed: dict[str, list[str]]) -> list[str]:
         return listed.get(one.key, []) if _is_by_name(one) else [one.key]
 
-    async def _strangers(self, intents: Iterable[Intent]) -> dict[str, Result]:
-        """Why we may not write into directories that hold records whose readers don't have the class of ours."""
+    async def _strangers(self, intents: Iterable[Intent]) -> tuple[dict[str, Result], dict[str, set[str]]]:
+        """Why we may not write into directories that hold records whose readers don't have the class of ours.
+
+        And what lies in those that we have looked into for it: most are new, and then nothing more need be read.
+        """
         shared = {one.sought.directory: one.sought.layout for one in intents if isinstance(one.sought.layout, Sharing)}
         new = [directory for directory in shared if directory not in self._shared]
         troubles: dict[str, Result] = {}
+        held: dict[str, set[str]] = {}
         for directory, answer in zip(new, await self._session.try_all([Children(path) for path in new]), strict=True):
             names = [] if isinstance(answer, KazooException) else answer[:MAX_LOOKED_AT]
+            if isinstance(answer, NoNodeError | list):
+                held[directory] = set(answer) if isinstance(answer, list) else set()
             nodes = await self._session.try_all([Data(f"{directory}/{name}") for name in names])
             classes = {payload_class_of(node.data) for node in nodes if not isinstance(node, KazooException)}
             layout = shared[directory]
@@ -185,7 +192,7 @@ class Writer:
                 )
             else:
                 self._shared.add(directory)
-        return troubles
+        return troubles, held
 
     async def _accompany(self, intents: list[Intent]) -> dict[str, Result]:
         """Write what readers need beside the records, first; and say for which it could not be done."""
@@ -238,6 +245,11 @@ class Writer:
     @property
     def _proof(self) -> Proof:
         return Proof(self._session.session_id, self._created)
+
+
+def _may_be_there(intent: Intent, names: set[str] | None) -> bool:
+    """Whether there may be a node of that record, if these are known to be all names in its directory."""
+    return names is None or _is_by_name(intent.sought) or intent.raw.path.rpartition("/")[2] in names
 
 
 def _is_by_name(one: Sought) -> bool:
