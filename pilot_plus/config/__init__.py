@@ -1,0 +1,70 @@
+"""The configuration: frozen settings, validated whole before anything starts; an error names the path of the key.
+
+`sections` says what there is, `reading` reads a file, `references`, `names` and `checks` refuse what no type can, and
+`explaining` says it to people.
+"""
+
+from pilot_plus.config.reading import load, parse
+from pilot_plus.config.references import check_references
+from pilot_plus.config.sections import (
+    Accept,
+    Alias,
+    Auth,
+    Config,
+    ConfigError,
+    Conflicts,
+    Duration,
+    Edges,
+    Export,
+    Guard,
+    History,
+    Identity,
+    Listen,
+    ListenTls,
+    Mesh,
+    Names,
+    OnLoss,
+    Peer,
+    RegistrySection,
+    Rename,
+    Selection,
+    Size,
+    SyncFrom,
+    SyncRule,
+    SyncTo,
+    Token,
+    ZoneSection,
+)
+
+__all__ = [
+    "Accept",
+    "Alias",
+    "Auth",
+    "Config",
+    "ConfigError",
+    "Conflicts",
+    "Duration",
+    "Edges",
+    "Export",
+    "Guard",
+    "History",
+    "Identity",
+    "Listen",
+    "ListenTls",
+    "Mesh",
+    "Names",
+    "OnLoss",
+    "Peer",
+    "RegistrySection",
+    "Rename",
+    "Selection",
+    "Size",
+    "SyncFrom",
+    "SyncRule",
+    "SyncTo",
+    "Token",
+    "ZoneSection",
+    "check_references",
+    "load",
+    "parse",
+]
