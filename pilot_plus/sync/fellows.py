@@ -72,6 +72,7 @@ class Fellows:
         self._documents = documents
         self._presence = presence
         self._read_up_to = -1
+        self._present = frozenset[int]()
 
     @property
     def number(self) -> int:
@@ -85,9 +86,10 @@ class Fellows:
             OSError: the journal can't be read.
         """
         present, now = await self._presence.present(), await self._documents.revision()
-        holders = {one.holder for one in self.elsewhere.values()}
-        if now == self._read_up_to and holders <= present:
+        is_nothing_new = now == self._read_up_to or len(present) == 1  # what only we can have written is no news
+        if is_nothing_new and present == self._present:
             return News()
+        self._present = present
         held = frozenset(held)  # before the list: what is noted meanwhile is not missing in it
         listed = {one.name: one for one in _decoded(await self._documents.list(HELD), Registration)}
         others = {name: one for name, one in listed.items() if one.holder != self.number and name not in held}
