@@ -88,23 +88,23 @@ class Hub:
         self._process.send_signal(number)
 
     async def get(self, path: str) -> Any:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
             return (await client.get(f"/api/v1{path}")).json()
 
     async def post(self, path: str, body: Any = None) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
             return await client.post(f"/api/v1{path}", json=body)
 
     async def patch(self, path: str, body: Any) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
             return await client.patch(f"/api/v1{path}", json=body)
 
     async def put(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
             return await client.put(f"/api/v1{path}")
 
     async def delete(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client:
             return await client.delete(f"/api/v1{path}")
 
     async def registry(self, name: str) -> Any:
