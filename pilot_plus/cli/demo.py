@@ -13,6 +13,7 @@ import click
 import httpx
 import uvloop
 
+from pilot_plus.cli.border import EXPORTS, SECTIONS, Border
 from pilot_plus.cli.client import Event, parsed
 from pilot_plus.cli.logs import log_to_stderr
 from pilot_plus.cli.main import Refusal, Unusable
@@ -23,19 +24,22 @@ from pilot_plus.config import Config, ConfigError, parse
 from pilot_plus.hub import run as run_hub
 
 PORT: Final = 7080
+XDS_PORT: Final = 15010
 START_WITHIN: Final = 30.0
 """Seconds."""
 
 _CONFIG: Final = """
 cluster: demo
 journal: sqlite:///{folder}/demo.db
-listen: {{http: "127.0.0.1:{port}"}}
+listen: {{http: "127.0.0.1:{port}", xds: "127.0.0.1:{xds}"}}
 zones:
   - {{name: shop, meshed: true, reaches: [legacy]}}
   - {{name: legacy}}
+  - {{name: plain}}
+  - {{name: mesh, meshed: true}}
 registries:
   - {{name: own, kind: database, zone: shop}}
-exports: [{{services: ["legacy/*"], from: [legacy], to: [shop]}}]
+{border}exports: [{{services: ["legacy/*"], from: [legacy], to: [shop]}}, {exports}]
 """
 
 
@@ -53,11 +57,14 @@ def demo(registries: str, seconds: float | None) -> None:
     log_to_stderr("warning")
     try:
         with TemporaryDirectory(prefix="pilot-plus-demo-") as folder, _company(registries) as sections:
-            text = _CONFIG.format(folder=folder, port=_free_port()).replace("exports:", f"{sections}exports:")
+            border = SECTIONS.format(folder=folder)
+            ports = {"port": _free_port(PORT), "xds": _free_port(XDS_PORT)}
+            text = _CONFIG.format(folder=folder, border=border, exports=EXPORTS, **ports)
+            text = text.replace("exports:", f"{sections}exports:")
             config = parse(text)
             (Path(folder) / "demo.yaml").write_text(text)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_show(config, seconds))
+                runner.run(_show(config, Path(folder), seconds))
     except ExceptionGroup as group:
         if (refused := group.subgroup(ConfigError)) is None:
             raise
@@ -83,9 +90,9 @@ def _company(registries: str) -> Iterator[str]:
         raise Refusal(str(error)) from error
 
 
-def _free_port() -> int:
+def _free_port(usual: int) -> int:
     """The usual port, or any other if somebody is there."""
-    for port in (PORT, 0):
+    for port in (usual, 0):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -97,7 +104,7 @@ def _free_port() -> int:
     raise Refusal("no free port on 127.0.0.1")
 
 
-async def _show(config: Config, seconds: float | None) -> None:
+async def _show(config: Config, folder: Path, seconds: float | None) -> None:
     """Run the hub, play, and print what a watcher sees, until the hub ends (Ctrl-C) or the time is over."""
     address = f"http://{config.listen.http}"
     async with (
@@ -111,14 +118,19 @@ async def _show(config: Config, seconds: float | None) -> None:
             tasks.create_task(_until_gone(_print_changes(client)), name="watch"),
             tasks.create_task(_until_gone(Play(client).run()), name="play"),
         ]
+        if config.listen.xds is not None:
+            border = Border(client, config.listen.xds, folder)
+            acts.append(tasks.create_task(_until_gone(border.run()), name="border"))
         await asyncio.wait([hub], timeout=seconds)
-        for task in (*acts, hub):
+        for task in acts:
             task.cancel()
+        await asyncio.wait(acts)  # edges leave while there is a hub
+        hub.cancel()
 
 
 async def _until_gone(act: Coroutine[None, None, None]) -> None:
-    """An act that ends with the hub: then nobody answers any more."""
-    with suppress(httpx.TransportError):
+    """An act that ends with the hub: then nobody answers any more, or only that it can't."""
+    with suppress(httpx.HTTPError):
         await act
 
 
@@ -143,6 +155,7 @@ def _say_what_to_try(address: str, config: Config) -> None:
         "pilot-plus get instances -w",
         "pilot-plus describe service shop/orders",
         "pilot-plus explain shop/orders --from legacy",
+        "pilot-plus get edges",
         "pilot-plus register shop/mine --address 10.0.0.1 --port http:8080 --keep",
         f"curl -N '{address}/api/v1/watch?namespace=shop'",
     ):
