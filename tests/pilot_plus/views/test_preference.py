@@ -77,6 +77,15 @@ def test_neither_a_copy_nor_a_forged_origin_makes_a_registry_look_healthier(plac
     assert listed(world({"zk": [at("z")], there: [forged]})) == ["z"]
 
 
+def test_a_peer_can_be_preferred_and_what_it_relays_counts_for_nobody_preferred():
+    first_hand = at("w", zone="west/vm", origin=Origin("west", "consul", "x", ("west",)))
+    relayed = at("n", zone="north/vm", origin=Origin("north", "consul", "x", ("north", "west")))
+    peers = [{"name": "west", "address": "hub.west:1", "relay": ["north"]}]
+    for held, shown in (([first_hand, relayed], ["w"]), ([relayed], ["n", "z"])):
+        made = World({"zk": [at("z")], "west": held}, peers=peers, names={"conflicts": {"prefer": ["west"]}})
+        assert listed(made) == shown
+
+
 def test_an_endpoint_that_the_preferred_registry_holds_too_counts_as_its_own():
     twin = {"address": "10.7.7.7", "ports": [Port("http", 80, "http")]}
     held = {"zk": [at("z", **twin)], "consul": [at("c", **twin), at("c2")], "etcd": [at("e", **twin)]}
