@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devservers import free_port
+from devservers import Etcd, free_port
 from devservers.envoy import Envoy
 from devservers.pytest_plugin import Fresh
 from tests.feature.hub import Hub
@@ -228,3 +228,30 @@ def refused(envoy: Envoy) -> bool:
         return sum(envoy.stats("pilot-plus/hub.upstream_cx_connect_fail").values()) > 0
     except OSError:
         return False
+
+
+async def test_what_a_lost_registry_knew_takes_over_when_nothing_better_is_left(tmp_path: Path, fresh: Fresh):
+    etcd = fresh(Etcd)
+    layouts = [{"naming": {"prefix": "services", "protocol": "http"}}]
+    settings = {"endpoints": [etcd.url], "layouts": layouts}
+    registry = {"name": "etcd", "kind": "etcd", "zone": "vm", "settings": settings}
+    hub = Hub(tmp_path, zones=SECTIONS["zones"], registries=[*SECTIONS["registries"], registry])
+    hub.start()
+    outbound = f"127.0.0.1:{free_port()}"
+    try:
+        await hub.until_state("own", "synced")
+        await hub.until_state("etcd", "synced")
+        async with AsyncExitStack() as stack:
+            own, other = [await stack.enter_async_context(Backend(name)) for name in ("own", "other")]
+            await register(hub, own)
+            etcd.put("services/web/other", json.dumps({"Op": 0, "Addr": f"127.0.0.1:{other.port}"}))
+            fresh(Envoy, await bootstrap(hub, "--outbound", outbound))
+            calls = await stack.enter_async_context(traffic(outbound, "web.vm.mesh"))
+            await calls.until_answered_by("own", "other")
+            etcd.kill()
+            await calls.until_answered_by("own")
+            await own.drain()
+            await calls.until_answered_by("other")
+            assert calls.failures == []
+    finally:
+        hub.close()

@@ -19,6 +19,7 @@ class Backend:
         self.name = name
         self.port = 0
         self.calls = 0
+        self._is_draining = False
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
@@ -38,13 +39,27 @@ class Backend:
         if handlers:
             await asyncio.wait(handlers)
 
+    async def drain(self) -> None:
+        """End as a well-behaved server does: each connection with its next answer, idle ones after a while."""
+        assert self._server is not None
+        self._server.close()
+        self._is_draining = True
+        handlers = [task for task in self._connections if task is not None]
+        if handlers:
+            await asyncio.wait(handlers, timeout=1)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections[asyncio.current_task()] = writer
         try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 self.calls += 1
-                writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(self.name)}\r\n\r\n{self.name}".encode())
+                last = "Connection: close\r\n" if self._is_draining else ""
+                answer = f"HTTP/1.1 200 OK\r\n{last}Content-Length: {len(self.name)}\r\n\r\n{self.name}"
+                writer.write(answer.encode())
+                if last:
+                    writer.close()
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
         finally:
