@@ -123,6 +123,8 @@ async def _nobodys(catalog: Catalog, asked: str) -> Problem:
         says += f"; the nearest names are {', '.join(like)}"
     if unheard := sorted(source.name for source in catalog.sources.values() if source.is_stale):
         says += f"; not in step now, so it may hold one: {', '.join(unheard)}"
+    if full := sorted(source.name for source in catalog.sources.values() if source.skipped_beyond):
+        says += f"; more records were skipped than are remembered, perhaps one of these, in: {', '.join(full)}"
     return Problem(404, says[:2000])
 
 

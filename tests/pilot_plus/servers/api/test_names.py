@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilot_plus.catalog.catalog import MAX_SKIPPED
 from pilot_plus.model import Health, Instance, Put, Reset, Service, Skipped
 from tests.pilot_plus.cli.calling import commanding
 from tests.pilot_plus.servers.api.asking import Asking
@@ -161,6 +162,13 @@ async def test_a_name_that_exists_nowhere_is_answered_with_the_nearest_ones(hub:
     assert answer.status_code == 404
     assert "no registry holds a record of 'shop/order'; the nearest names are shop/orders" in detail
     assert "not in step now, so it may hold one: consul" in detail
+
+
+async def test_records_that_nobody_remembers_are_not_said_not_to_be_there(hub: Hub):
+    hub.say("zk", *(Skipped(f"/x/{n}", "no JSON") for n in range(MAX_SKIPPED + 1)))
+    async with Asking(hub) as ask:
+        answer = await ask("GET", "/api/v1/services/shop/nothing/explain")
+    assert "more records were skipped than are remembered, perhaps one of these, in: zk" in answer.json()["detail"]
 
 
 async def test_the_command_prints_each_way_once(hub: Hub):
