@@ -76,13 +76,20 @@ async def sent(hub: Hub) -> dict[str, float]:
     return {kind: float(n) for kind, n in re.findall(r'^pilot_plus_xds_sent_total\{type="(\w+)"\} (\S+)', text, re.M)}
 
 
-async def test_callers_notice_nothing_when_a_service_grows_and_shrinks_and_the_hub_is_killed(hub: Hub, fresh: Fresh):
+@pytest.mark.parametrize("form", ["delta", "state"])
+async def test_callers_notice_nothing_when_a_service_grows_and_shrinks_and_the_hub_is_killed(
+    hub: Hub, fresh: Fresh, form: str
+):
     outbound = f"127.0.0.1:{free_port()}"
     async with AsyncExitStack() as stack:
         one, two, three = [await stack.enter_async_context(Backend(name)) for name in ("one", "two", "three")]
         await register(hub, one)
-        fresh(Envoy, await bootstrap(hub, "--outbound", outbound, "--id", "web-7"))
-        assert (await proxy(hub, "synced"))["id"] == "web-7"
+        made = await bootstrap(hub, "--outbound", outbound, "--id", "web-7")
+        if form == "state":
+            made["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"
+        fresh(Envoy, made)
+        seen = await proxy(hub, "synced")
+        assert (seen["id"], seen["form"]) == ("web-7", form)
         calls: Traffic = await stack.enter_async_context(traffic(outbound, "web.vm.mesh"))
         await calls.until_answered_by("one")
         for _ in range(3):
