@@ -13,6 +13,7 @@ A Java reader fails on a class that it doesn't have, for the whole directory. (a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from pilot_plus.model import Health, Instance, Service
 from registries.layouts.jsontext import from_json
 from registries.layouts.layout import Raw
-from registries.layouts.tree import Place, below, segment
+from registries.layouts.tree import Place, TreeLayout, below, segment
 
 SPRING_CLASS: Final = "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance"
 DUBBO_CLASS: Final = "org.apache.dubbo.registry.zookeeper.ZookeeperInstance"
@@ -36,6 +37,12 @@ class Sharing(Protocol):
     def payload_classes(self) -> frozenset[str]:
         """The classes that readers of this layout have; empty is no payload."""
         ...
+
+
+@lru_cache(maxsize=256)
+def sharing(layout: TreeLayout) -> Sharing | None:
+    """The layout, if it is one of those; asked once."""
+    return layout if isinstance(layout, Sharing) else None
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel"):

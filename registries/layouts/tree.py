@@ -1,6 +1,7 @@
 """How the records of a layout lie in a tree of nodes, ZooKeeper's: what is a directory, what is a record."""
 
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
@@ -25,6 +26,10 @@ class Place(Enum):
 @runtime_checkable
 class TreeLayout(Layout, Protocol):
     """A layout of ZooKeeper. `decode` of a directory that stands for a service gives that `Service`."""
+
+    def __hash__(self) -> int:
+        """Layouts are frozen values."""
+        ...
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -72,6 +77,12 @@ class Accompanied(Protocol):
             ValueError: the layout can't hold the instance.
         """
         ...
+
+
+@lru_cache(maxsize=256)
+def accompanied(layout: TreeLayout) -> Accompanied | None:
+    """The layout, if it is one of those; asked once, for to ask a protocol costs more than to encode a record."""
+    return layout if isinstance(layout, Accompanied) else None
 
 
 def set_root(layout: msgspec.Struct, field: str = "root") -> None:

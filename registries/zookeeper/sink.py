@@ -14,7 +14,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 
 from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.ports import Done, Failed, Refused, Result
-from registries.layouts.curator_json import Sharing, payload_class_of
+from registries.layouts.curator_json import payload_class_of, sharing
 from registries.layouts.layout import Raw
 from registries.layouts.recent import Recent
 from registries.layouts.tree import Place, TreeLayout
@@ -174,7 +174,7 @@ class Writer:
 
         And what lies in those that we have looked into for it: most are new, and then nothing more need be read.
         """
-        shared = {one.sought.directory: one.sought.layout for one in intents if isinstance(one.sought.layout, Sharing)}
+        shared = {one.sought.directory: layout for one in intents if (layout := sharing(one.sought.layout))}
         new = [directory for directory in shared if directory not in self._shared]
         troubles: dict[str, Result] = {}
         held: dict[str, set[str]] = {}
@@ -184,8 +184,7 @@ class Writer:
                 held[directory] = set(answer) if isinstance(answer, list) else set()
             nodes = await self._session.try_all([Data(f"{directory}/{name}") for name in names])
             classes = {payload_class_of(node.data) for node in nodes if not isinstance(node, KazooException)}
-            layout = shared[directory]
-            foreign = sorted(classes - layout.payload_classes) if isinstance(layout, Sharing) else []
+            foreign = sorted(classes - shared[directory].payload_classes)
             if foreign:
                 troubles[directory] = Refused(
                     f"conflict: {directory} holds records of {foreign[0]}, whose readers could not read ours"

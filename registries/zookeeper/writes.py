@@ -32,7 +32,7 @@ from pilot_plus.model import NO_ORIGIN, Instance, Origin
 from pilot_plus.ports import Done, Failed, Refused, Result
 from registries.layouts.layout import Raw
 from registries.layouts.mark import origin_of, origin_text
-from registries.layouts.tree import Accompanied, Companion, TreeLayout
+from registries.layouts.tree import Companion, TreeLayout, accompanied
 from registries.zookeeper.requests import Change, Create, Delete, Multi, Node, Write
 
 
@@ -89,7 +89,8 @@ def intent_of(instance: Instance, layout: TreeLayout) -> Intent:
         directory = layout.directory(record.key)
         if isinstance(record, Instance) and directory is not None:
             origin = origin_of(origin_text(instance.origin)) if instance.origin != NO_ORIGIN else NO_ORIGIN
-            companions = layout.companions(instance) if isinstance(layout, Accompanied) else ()
+            with_company = accompanied(layout)
+            companions = with_company.companions(instance) if with_company else ()
             return Intent(Sought(record.key, layout, directory), raw, origin, bool(instance.lease), record, companions)
     raise ValueError(f"the layout {layout.name} would not read what it writes")
 
