@@ -138,7 +138,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return place[1] in self.sources[place[0]].held
 
 
-MOST_TOLD: Final = 64
+MOST_TOLD: Final = 16
 """Places of a service that changed together, and revisions, beyond which they are not told one by one."""
 MAX_SKIPPED: Final = 1000
 """How many skipped records of one source are remembered by place; the others are counted."""

@@ -43,8 +43,8 @@ def field_head(number: int, length: int) -> bytes:
 
 
 def text_field(number: int, text: str) -> bytes:
-    """A field that holds a text."""
-    return field(number, text.encode())
+    """A field that holds a text. What UTF-8 can't hold becomes `?`: a locality is whatever a registry says."""
+    return field(number, text.encode(errors="replace"))
 
 
 def number_field(number: int, value: int) -> bytes:

@@ -17,7 +17,7 @@ from pilot_plus.views.edges import edges_of
 from pilot_plus.views.horizon import see
 from pilot_plus.views.xds.listener import OUTBOUND
 from pilot_plus.views.xds.profile import Kind, Profile
-from pilot_plus.views.xds.resource import Type
+from pilot_plus.views.xds.resource import Resource, Type
 from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.supply import Supply
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors
@@ -152,6 +152,12 @@ def test_a_host_name_gets_a_cluster_that_asks_dns():
     assert cluster.type == cluster.STRICT_DNS
     found = sorted(one[1:3] for one in reading.endpoints_in(cluster.load_assignment))
     assert found == [("10.1.0.1", 8080), ("api.example.com", 80)]
+
+
+def test_what_no_text_can_hold_hurts_nobody():
+    strange = copy("a", address="10.1.0.1", locality=Locality("\ud800", "\0", "x" * 5000))
+    supply = supply_of(World({"zk": [strange, copy("b", address="10.1.0.2")]}), "legacy")
+    assert len(endpoints(supply, ORDERS)) == 2
 
 
 def test_a_service_without_instances_is_a_cluster_without_endpoints():
@@ -368,18 +374,13 @@ def test_supplies_of_equal_profiles_are_one_while_somebody_uses_them():
 DOORS = tuple((f"shop/{name}", f"127.0.0.1:{7000 + n}") for n, name in enumerate(NAMES))
 
 
-def everything(supply: Supply) -> dict[tuple[Type, str], bytes]:
+def everything(supply: Supply) -> dict[tuple[Type, str], Resource]:
     """All that an Envoy would fetch, following the names that it is told."""
-    found: dict[tuple[Type, str], bytes] = {}
-    for type_ in (Type.CLUSTER, Type.LISTENER):
-        for name in supply.names(type_):
-            found[type_, name] = supply.get(type_, name).body  # type: ignore[union-attr] # what is named is there
-    for name in supply.names(Type.CLUSTER):
-        cluster = read(supply, Type.CLUSTER, name)
-        if cluster.type == cluster.EDS:
-            found[Type.ENDPOINTS, name] = supply.get(Type.ENDPOINTS, name).body  # type: ignore[union-attr]
-    found[Type.ROUTES, OUTBOUND] = supply.get(Type.ROUTES, OUTBOUND).body  # type: ignore[union-attr]
-    return found
+    wanted = [(type_, name) for type_ in (Type.CLUSTER, Type.LISTENER) for name in supply.names(type_)]
+    wanted += [(Type.ENDPOINTS, name) for name in supply.names(Type.CLUSTER)]
+    found = {key: supply.get(*key) for key in (*wanted, (Type.ROUTES, OUTBOUND))}
+    assert None not in found.values()
+    return {key: one for key, one in found.items() if one is not None}
 
 
 @given(worlds(), st.booleans())
