@@ -13,6 +13,7 @@ addresses of different clusters are never the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -98,13 +99,19 @@ def grouped(entry: Entry) -> list[list[Place]]:
 
 def where_of(instance: Instance) -> Where:
     """What records have in common that may mean one endpoint."""
-    return instance.zone.partition("/")[0], instance.address
+    return _cluster_of(instance.zone), instance.address
+
+
+@lru_cache(maxsize=4096)
+def _cluster_of(zone: str) -> str:
+    """One text for all who keep it."""
+    return zone.partition("/")[0]
 
 
 def apart(instances: Mapping[Place, Instance], places: list[Place]) -> Iterable[list[Place]]:
     """Records of one address by their ports: one that names only some of another's ports is the same endpoint."""
-    if len(places) == 1:
-        return (places,)
+    if len(places) < 2:
+        return (places,) if places else ()
     alike: dict[frozenset[int], list[Place]] = {}
     for place in places:
         alike.setdefault(frozenset(port.number for port in instances[place].ports), []).append(place)

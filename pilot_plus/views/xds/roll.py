@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import TypeAlias
 
+from pilot_plus.catalog import Place
 from pilot_plus.model import Locality
 from pilot_plus.views.xds.encoding import field_head, text_field
 from pilot_plus.views.xds.endpoint import ASSIGNMENT_POLICY, MOST, Security, Target, group_head
@@ -61,7 +62,7 @@ class Roll:
             self._rivals.setdefault(at, [before]).append(entrant)
             self._settle(at, ranking)
 
-    def leave(self, who: str, at: At, ranking: Ranking) -> None:
+    def leave(self, who: Place, at: At, ranking: Ranking) -> None:
         """Somebody does not stand for an address any more."""
         if at in self._rivals:
             self._rivals[at] = [one for one in self._rivals[at] if one.who != who]

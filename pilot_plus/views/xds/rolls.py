@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
+from pilot_plus.catalog import Place
 from pilot_plus.views.xds.roll import Ranking, Roll
 from pilot_plus.views.xds.sheets import At, Entrant, Kin
 
@@ -32,7 +33,7 @@ class Rolls:
         """The endpoints of a cluster as a load assignment, and its version."""
         return self.of(cluster).assignment(name, ranking, chosen)
 
-    def enter(self, who: str, before: Entrants, after: Entrants, ranking: Ranking) -> None:
+    def enter(self, who: Place, before: Entrants, after: Entrants, ranking: Ranking) -> None:
         """Bring the rolls from what somebody was to what it is."""
         if not before:
             for cluster, entrant in after:

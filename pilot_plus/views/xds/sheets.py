@@ -11,6 +11,7 @@ from zlib import crc32
 
 import msgspec
 
+from pilot_plus.catalog import Place
 from pilot_plus.model import Locality
 from pilot_plus.views.xds.endpoint import Security, Target, endpoint, listed
 
@@ -38,8 +39,8 @@ class Entrant(msgspec.Struct, gc=False):
 
     kin: Kin
     id: str
-    who: str
-    """Who stands there: unique on its roll, and the same as long as it is the same endpoint."""
+    who: Place
+    """Who stands there, by the place of a record: unique on its roll."""
     target: Target
     written: bytes = b""
     """As it stands in a group, once somebody has needed it."""

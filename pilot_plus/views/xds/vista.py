@@ -49,7 +49,7 @@ class Company(Protocol):
 class _Shown(msgspec.Struct, frozen=True, gc=False):
     """What an endpoint has become: entrants at its own address, or one of a crowd."""
 
-    who: str
+    who: Place
     ports: tuple[Port, ...]
     entrants: tuple[tuple[str, Entrant], ...] = ()
     crowd: tuple[Place, ...] = ()
@@ -70,14 +70,14 @@ class Vista:
         self._number = -1
         self._held: dict[Place, Instance] = {}
         self._company = company
-        self._at: dict[Where, list[Place]] = {}
+        self._at: dict[Where, tuple[Place, ...]] = {}
         self._shown: dict[Where, tuple[_Shown, ...]] = {}
         self._favour = Favour(world.topology.home)
         self._ports: Counter[tuple[Port, ...]] = Counter()
         self._crowds: dict[tuple[Place, ...], Crowd] = {}
         self._edges: dict[Place, tuple[tuple[str, Entrant], ...]] = {}
         self._rolls = Rolls()
-        self._beyond: set[str] = set()
+        self._beyond: AbstractSet[str] = frozenset()
         self._is_reshaped = True
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class Vista:
 
     def leans_on(self, zones: AbstractSet[str]) -> bool:
         """Whether it may see something else when the edges of these zones are not as they were."""
-        return not self._beyond.isdisjoint(zones)
+        return any(zone in zones for zone in self._beyond)
 
     def _rank(self, kin: Kin | Sort) -> Rank:
         """As `Endpoint.is_last` says it; edges, which have no registry, say it themselves."""
@@ -121,9 +121,9 @@ class Vista:
         }
         if is_shaken:
             affected.update(where for where, places in self._at.items() if len(places) > 1)
-        groups = {where: [*apart(instances, self._at[where])] if where in self._at else [] for where in affected}
+        groups = {where: [*apart(instances, [*self._at.get(where, ())])] for where in affected}
         if self._favour.weigh(world.catalog, entry, groups):
-            groups = {where: [*apart(instances, places)] for where, places in self._at.items()} | groups
+            groups = {where: [*apart(instances, [*places])] for where, places in self._at.items()} | groups
         is_crowd_moved = is_shaken and bool(self._crowds)
         for where, parts in groups.items():
             is_crowd_moved |= self._show_again(where, parts, entry)
@@ -152,21 +152,20 @@ class Vista:
             if self._company:
                 self._company.count(before, -1)
             where = where_of(before)
-            self._at[where].remove(place)
-            if not self._at[where]:
-                del self._at[where]
+            if left := tuple(other for other in self._at.pop(where) if other != place):
+                self._at[where] = left
             yield where
         if instance is None or (self._company and not self._company.admits(place, instance)):
             return
         way = self._sight.way(place[0], instance)
-        if not isinstance(way, Direct):
-            self._beyond.add(instance.zone)
+        if not isinstance(way, Direct) and instance.zone not in self._beyond:
+            self._beyond |= {instance.zone}
         if not isinstance(way, Hidden):
             self._held[place] = instance
             if self._company:
                 self._company.count(instance, 1)
             where = where_of(instance)
-            self._at.setdefault(where, []).append(place)
+            self._at[where] = (*self._at.get(where, ()), place)
             yield where
 
     def _reshape(self, entry: Entry | None) -> None:
@@ -204,7 +203,7 @@ class Vista:
         is_unheard = endpoint.place[1] in self._world.catalog.sources[registry].unheard
         is_last = endpoint.is_held or (is_foreign and is_unheard)
         distance = priorities(self._world.topology, instance.zone, is_last=False)[1]
-        way, who = self._sight.way(registry, instance), "/".join(endpoint.place)
+        way, who = self._sight.way(registry, instance), endpoint.place
         if isinstance(way, Through):
             key = tuple(edge.place for edge in way.edges)
             self._crowds.setdefault(key, Crowd(way))
@@ -212,10 +211,10 @@ class Vista:
             return _Shown(who, instance.ports, (), key, sort, instance.weight)
         is_mtls = isinstance(way, Direct) and way.is_mtls
         security = Security(Proof.SERVICE, instance.zone) if is_mtls else PLAIN
-        kin = Kin(registry, is_last, distance, instance.locality, security, not is_ip(instance.address))
+        kin = _kin(registry, is_last, distance, instance.locality, security, not is_ip(instance.address))
         return _Shown(who, instance.ports, self._entrants(instance, who, kin))
 
-    def _entrants(self, shown: Instance | Seen, who: str, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
+    def _entrants(self, shown: Instance | Seen, who: Place, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
         if not _can_be_met(self._world.domains, kin.security, self.face.service):
             return ()
         found = []
@@ -250,7 +249,7 @@ class Vista:
         self._crowds = {key: crowd for key, crowd in self._crowds.items() if crowd}
         before, self._edges = self._edges, dict(self._edge_entrants())
         for place in {*before, *self._edges}:
-            self._rolls.enter("/".join(place), before.get(place, ()), self._edges.get(place, ()), self._rank)
+            self._rolls.enter(place, before.get(place, ()), self._edges.get(place, ()), self._rank)
 
     def _edge_entrants(self) -> Iterator[tuple[Place, tuple[tuple[str, Entrant], ...]]]:
         standing: dict[Place, Standing] = {}
@@ -263,7 +262,11 @@ class Vista:
             seen, (is_last, distance) = one.seen(self._viewer, {}, self.face.host), one.rank
             security = Security(Proof.EDGE, seen.zone)
             kin = Kin("", is_last, distance, seen.locality, security, not is_ip(seen.address))
-            yield place, self._entrants(seen, "/".join(place), kin)
+            yield place, self._entrants(seen, place, kin)
+
+
+_kin = lru_cache(maxsize=4096)(Kin)
+"""Endpoints that are alike share what they have in common."""
 
 
 @lru_cache(maxsize=4096)

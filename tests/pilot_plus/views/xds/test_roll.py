@@ -6,6 +6,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilot_plus.catalog import Place
 from pilot_plus.model import NOWHERE, Health
 from pilot_plus.views.xds.endpoint import MOST, PLAIN, Target
 from pilot_plus.views.xds.roll import Rank, Roll
@@ -16,9 +17,9 @@ NEAR = Kin("zk", False, -1, NOWHERE, PLAIN, False)
 FAR = NEAR._replace(registry="consul", distance=1)
 
 
-def entrant(number: int, weight: int = 100, kin: Kin = NEAR, who: str = "") -> Entrant:
+def entrant(number: int, weight: int = 100, kin: Kin = NEAR, who: Place | None = None) -> Entrant:
     target = Target(address=f"10.0.{number >> 8}.{number & 255}", number=80, health=Health.PASSING, weight=weight)
-    return Entrant(kin, f"i{number}", who or f"{kin.registry}/{number}", target)
+    return Entrant(kin, f"i{number}", who or (kin.registry, str(number)), target)
 
 
 def ranking(kin: Kin) -> Rank:
@@ -43,7 +44,7 @@ def test_bytes_and_version_depend_on_who_stands_there_and_on_nothing_else(toggle
     roll = roll_of(entrant(number) for number in standing)
     for number in toggled:
         if number in standing:
-            roll.leave(f"zk/{number}", entrant(number).target.at, ranking)
+            roll.leave(("zk", str(number)), entrant(number).target.at, ranking)
         else:
             roll.enter(entrant(number), ranking)
         standing ^= {number}
@@ -57,20 +58,20 @@ def test_every_change_of_an_endpoint_is_another_version():
     roll = roll_of(entrant(number) for number in range(2 * FEW))
     versions = {roll.assignment("x", ranking)[1]}
     for weight in range(1, 20):
-        roll.leave("zk/7", entrant(7).target.at, ranking)
+        roll.leave(("zk", "7"), entrant(7).target.at, ranking)
         roll.enter(entrant(7, weight), ranking)
         versions.add(roll.assignment("x", ranking)[1])
     assert len(versions) == 20
 
 
 def test_an_address_stands_once_at_its_best_place_and_the_next_one_takes_over():
-    roll = roll_of([entrant(1, 5, FAR), entrant(1, 7), entrant(1, 9, FAR, "another")])
+    roll = roll_of([entrant(1, 5, FAR), entrant(1, 7), entrant(1, 9, FAR, ("another", "1"))])
     assert weights_in(roll) == [7]
-    roll.leave("zk/1", entrant(1).target.at, ranking)
+    roll.leave(("zk", "1"), entrant(1).target.at, ranking)
     assert weights_in(roll) == [9]
-    roll.leave("another", entrant(1).target.at, ranking)
+    roll.leave(("another", "1"), entrant(1).target.at, ranking)
     assert weights_in(roll) == [5]
-    roll.leave("consul/1", entrant(1).target.at, ranking)
+    roll.leave(("consul", "1"), entrant(1).target.at, ranking)
     assert weights_in(roll) == []
 
 
