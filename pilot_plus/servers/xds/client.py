@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from pilot_plus.model import SpiffeId
 from pilot_plus.servers.xds.audience import Audience, Seat
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.responses import Response, Responses
 from pilot_plus.servers.xds.stream import Stream
-from pilot_plus.servers.xds.subscription import Form
 from pilot_plus.views.xds.node import Client as Claim
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.supply import Supply

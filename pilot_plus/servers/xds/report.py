@@ -15,8 +15,9 @@ from google.protobuf.message import Message
 
 from pilot_plus.model import Viewer, short_zone
 from pilot_plus.servers.xds.client import Client
+from pilot_plus.servers.xds.rejection import Rejection
 from pilot_plus.servers.xds.roster import Roster
-from pilot_plus.servers.xds.subscription import Rejection, Subscription
+from pilot_plus.servers.xds.subscription import Subscription
 from pilot_plus.views import proxies as shapes
 from pilot_plus.views.shapes import ServedShape
 from pilot_plus.views.xds.resource import Resource, Type

@@ -7,8 +7,8 @@ from typing import Final
 from pilot_plus.model import SpiffeId
 from pilot_plus.servers.xds.audience import Audience
 from pilot_plus.servers.xds.client import Client
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.responses import Responses
-from pilot_plus.servers.xds.subscription import Form
 from pilot_plus.views.xds.node import Client as Claim
 from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.supply import Supplies

@@ -15,9 +15,9 @@ from pilot_plus.servers.join.limits import Bucket
 from pilot_plus.servers.join.ports import Gate
 from pilot_plus.servers.xds import counts
 from pilot_plus.servers.xds.client import Client
+from pilot_plus.servers.xds.forms import WHOLE, Form
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest, delta_request, state_request
 from pilot_plus.servers.xds.roster import AT_ONCE, Roster
-from pilot_plus.servers.xds.subscription import WHOLE, Form
 from pilot_plus.views.xds.node import Client as Claim
 from pilot_plus.views.xds.node import check_claims, client_of
 from pilot_plus.views.xds.resource import Type

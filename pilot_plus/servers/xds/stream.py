@@ -16,9 +16,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
 from pilot_plus.servers.xds.responses import Response, Responses
-from pilot_plus.servers.xds.subscription import Follows, Form, Sent, Subscription
+from pilot_plus.servers.xds.subscription import Follows, Sent, Subscription
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.supply import Supply
 

@@ -8,39 +8,27 @@
 There is never more than one response out: what changes meanwhile is looked at when it is answered, so a slow client
 gets the newest and nothing in between.
 
-A rejected response of several resources is sent again in parts until the guilty one is alone: `a b c d` → `a b`
-accepted, `c d` rejected → `c` rejected, `d` accepted. The guilty one is not sent again before it changes.
+What is rejected stays with the client as it accepted it last, and is not sent again before it changes: see `rejection`.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from enum import Enum
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Final, Protocol
 
 import msgspec
 
+from pilot_plus.servers.xds.forms import WHOLE, Form, version_of
+from pilot_plus.servers.xds.rejection import Rejection, parts_of, rejection_of, suspected
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
 from pilot_plus.views.xds.resource import Resource, Type
 from pilot_plus.views.xds.supply import Supply
 
 log = logging.getLogger(__name__)
 
-WHOLE: Final = frozenset({Type.CLUSTER, Type.LISTENER})
-"""Types of which each response holds everything, in the form of the state of the world; and which one may ask for
-without naming anything."""
 MOST: Final = 2000
 MOST_BYTES: Final = 2 << 20
 """How much a response holds where it may be divided: clients of gRPC take 4 MiB unless told otherwise."""
-
-
-class Form(Enum):
-    """The two forms of xDS."""
-
-    STATE = "state"
-    DELTA = "delta"
 
 
 class Follows(Protocol):
@@ -68,14 +56,6 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """In the form of the state of the world: all that it holds."""
     version: str = ""
     """In that form, of the client's state after it."""
-
-
-class Rejection(msgspec.Struct, frozen=True):
-    """A version that a client has rejected, why, and when (monotonic seconds)."""
-
-    version: str
-    reason: str
-    since: float
 
 
 class Subscription:
@@ -183,7 +163,7 @@ class Subscription:
     def _begin_state(self, version: str, supply: Supply) -> None:
         """A client that comes back says the version of all that it holds: the same as ours, or unknown."""
         current = {name: one for name in self._wanted(supply) if (one := supply.get(self.type, name))}
-        if version and version == self._version(current):
+        if version and version == version_of(current, self.names):
             self.held = current
             self._asked.clear()
             self._must_answer = self._compares_all = False
@@ -236,17 +216,15 @@ class Subscription:
 
     def _reject(self, sent: Sent, error: str, now: float) -> None:
         news = sent.resources
-        self.last_rejection = Rejection(", ".join(f"{one.name} {one.version}" for one in news[:10]), error, now)
-        guilty = [one for one in news if one.name in error]
+        self.last_rejection = rejection_of(news, error, now)
+        guilty = suspected(news, error)
         if self._is_blind and not self.held:
             # What it holds is not known, so nothing may be left out to find the guilty. Both Envoy and gRPC take what
             # is right of a state and keep what they had of the rest.
             guilty = guilty or list(news)
             self._accept([one for one in news if one not in guilty], now)
         elif len(news) > 1:
-            rest = [one for one in news if one not in guilty]
-            parts = [rest, *([one] for one in guilty)] if guilty and rest else _halves(news)
-            self._suspects[:0] = [tuple(one.name for one in part) for part in parts]
+            self._suspects[:0] = parts_of(news, guilty)
             return
         for one in guilty or news:
             self.rejected[one.name] = Rejection(one.version, error, now)
@@ -332,7 +310,11 @@ class Subscription:
         rejected, held = self.rejected.get(name), self.held.get(name)
         if rejected is not None and rejected.version == current.version:
             return None
-        return current if again or held is None or held.version != current.version else None
+        if again or held is None or held.version != current.version:
+            return current
+        if rejected is not None:
+            del self.rejected[name]  # what it has rejected is not wanted from it any more
+        return None
 
     def _difference(self, supply: Supply, *, only_asked: bool) -> tuple[list[Resource], list[str]]:
         """What is new, as much as a response holds, and what is asked for and not there."""
@@ -363,6 +345,7 @@ class Subscription:
     def _is_news_that_absent(self, supply: Supply, name: str) -> bool:
         if self._current(supply, name) is not None:
             return False
+        self.rejected.pop(name, None)
         if name in self.held:
             self._gone.add(name)
             return False
@@ -386,22 +369,6 @@ class Subscription:
             for name in removed:
                 after.pop(name, None)
             state = tuple(after[name] for name in sorted(after)) if self._holds_all else sent.resources
-            sent = msgspec.structs.replace(sent, state=state, version=self._version(after))
+            sent = msgspec.structs.replace(sent, state=state, version=version_of(after, self.names))
         self.sent = sent
         return sent
-
-    def _version(self, state: Mapping[str, Resource]) -> str:
-        """The version of a whole state: a sum of hashes, whatever the order; wanted and not there counts too."""
-        missing = (_mark(name, "") for name in self.names if name not in state)
-        whole = sum(_mark(one.name, one.version) for one in state.values()) + sum(missing)
-        return f"{whole % (1 << 128):032x}"
-
-
-def _halves(news: Sequence[Resource]) -> Sequence[Sequence[Resource]]:
-    middle = (len(news) + 1) // 2
-    return news[:middle], news[middle:]
-
-
-@lru_cache(maxsize=65536)
-def _mark(name: str, version: str) -> int:
-    return int.from_bytes(blake2b(f"{name}\0{version}".encode(), digest_size=16).digest(), "big")

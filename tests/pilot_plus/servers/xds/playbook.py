@@ -12,10 +12,10 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 )
 
 from pilot_plus.servers.xds.audience import Audience, Seat
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import delta_request, state_request
 from pilot_plus.servers.xds.responses import Response, Responses
 from pilot_plus.servers.xds.stream import Stream
-from pilot_plus.servers.xds.subscription import Form
 from pilot_plus.views.xds.resource import Type
 from tests.pilot_plus.servers.xds.shelf import Shelf
 

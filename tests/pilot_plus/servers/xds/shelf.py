@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Set
 
-from pilot_plus.servers.xds.subscription import WHOLE
+from pilot_plus.servers.xds.forms import WHOLE
 from pilot_plus.views.xds.profile import Profile
 from pilot_plus.views.xds.resource import Resource, Type, resource
 from pilot_plus.views.xds.supply import Changes

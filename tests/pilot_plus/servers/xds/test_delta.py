@@ -2,10 +2,11 @@
 
 import pytest
 
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import DeltaRequest
 from pilot_plus.servers.xds.responses import Responses
 from pilot_plus.servers.xds.stream import PATIENCE
-from pilot_plus.servers.xds.subscription import MOST, Form
+from pilot_plus.servers.xds.subscription import MOST
 from pilot_plus.views.xds.resource import Type
 from tests.pilot_plus.servers.xds.playbook import Book
 from tests.pilot_plus.servers.xds.shelf import Shelf
@@ -260,3 +261,20 @@ def test_a_defect_with_one_resource_takes_no_other_and_the_client_keeps_what_it_
     book.shelf.broken.clear()
     book.shelf.put(E, a="3")
     assert book.changed() == ["endpoints +a=3"]
+
+
+def test_who_has_what_there_is_again_rejects_nothing_any_more(book: Book):
+    book.ask(E, "a", "b")
+    book.accept(E)
+    for content in ("2", "1"):
+        book.shelf.put(E, a=content)
+        book.changed()
+        if content == "2":
+            book.reject(E)
+    assert not book.stream.subscriptions[E].rejected
+    book.shelf.put(E, b="2")
+    book.changed()
+    book.reject(E)
+    book.shelf.drop(E, "b")
+    book.changed()
+    assert not book.stream.subscriptions[E].rejected

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot_plus.model import Role
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import MAX_NAME, DeltaRequest, StateRequest, delta_request
 from pilot_plus.servers.xds.stream import MAX_NAMES
-from pilot_plus.servers.xds.subscription import Form
 from pilot_plus.views.xds.resource import Type
 from tests.pilot_plus.identity.company import Company
 from tests.pilot_plus.servers.xds.hub import Delta, hub_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilot_plus.servers.xds.subscription import Form
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.views.xds.resource import Type
 from tests.pilot_plus.servers.xds.playbook import Book
 from tests.pilot_plus.servers.xds.shelf import Shelf
