@@ -4,12 +4,16 @@ The same sum as `horizon.Behind.of` makes from all of them, for what one change 
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
+from pilot_plus.catalog import Place
 from pilot_plus.model import Health, Port
-from pilot_plus.views.horizon import Behind
+from pilot_plus.views.horizon import Behind, Standing, shared
 from pilot_plus.views.sight import Through
+
+Edges: TypeAlias = tuple[Place, ...]
+"""A group of edges, by the places of their records."""
 
 _USEFUL = (Health.PASSING, Health.WARNING)
 
@@ -61,6 +65,41 @@ class Crowd:
             ports=named,
             places=(),
         )
+
+
+class Crowds:
+    """All crowds of a service: for each group of edges, those behind it."""
+
+    def __init__(self) -> None:
+        self._crowds: dict[Edges, Crowd] = {}
+
+    def __repr__(self) -> str:
+        return f"<Crowds behind {len(self._crowds)} groups of edges>"
+
+    def __bool__(self) -> bool:
+        return any(self._crowds.values())
+
+    def behind(self, through: Through) -> Edges:
+        """The group of edges of a way, by which `add` knows its crowd."""
+        edges = tuple(edge.place for edge in through.edges)
+        if not self._crowds.get(edges):
+            self._crowds[edges] = Crowd(through)
+        return edges
+
+    def add(self, edges: Edges, sort: Sort, weight: int, ports: tuple[Port, ...], count: int = 1) -> None:
+        """One more behind these edges; with a count of -1, one less."""
+        self._crowds[edges].add(sort, weight, ports, count)
+
+    def standing(self, ranking: Callable[[Sort], tuple[bool, int]]) -> Mapping[Place, Standing]:
+        """Each edge, with what it stands for; it may stand for several zones."""
+        self._crowds = {edges: crowd for edges, crowd in self._crowds.items() if crowd}
+        found: dict[Place, Standing] = {}
+        for crowd in self._crowds.values():
+            behind, through = crowd.behind(ranking), crowd.through
+            for edge in through.edges:
+                mine = found.setdefault(edge.place, Standing(edge, through.side))
+                mine.take(behind, share=shared(behind.weight, edge, through.edges))
+        return found
 
 
 def _order(health: Health) -> int:

@@ -1,6 +1,6 @@
 """The rolls of a service: one for each of its ports, and which of them have changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 
@@ -8,7 +8,7 @@ from pilot_plus.catalog import Place
 from pilot_plus.views.xds.roll import Ranking, Roll
 from pilot_plus.views.xds.sheets import At, Entrant, Kin
 
-Entrants: TypeAlias = Sequence[tuple[str, Entrant]]
+Entrants: TypeAlias = tuple[tuple[str, Entrant], ...]
 """Each with the cluster whose roll it stands on."""
 _NOBODY: Final = Roll()
 

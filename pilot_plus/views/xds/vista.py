@@ -11,26 +11,23 @@ It says what `horizon.see` says, for what a change costs instead of what the ser
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
 from pilot_plus.catalog import Entry, Place
 from pilot_plus.model import Instance, Port, Viewer, split_service
-from pilot_plus.quantities import is_ip
 from pilot_plus.views.endpoints import Endpoint, Where, apart, endpoint_of, where_of
-from pilot_plus.views.horizon import Seen, Standing, priorities, shared
-from pilot_plus.views.host import host_of, sni_of
+from pilot_plus.views.horizon import priorities
+from pilot_plus.views.host import host_of
 from pilot_plus.views.sight import Direct, Hidden, Sight, Through
-from pilot_plus.views.xds.crowd import Crowd, Sort
-from pilot_plus.views.xds.endpoint import PLAIN, Proof, Security, Target
+from pilot_plus.views.xds.crowd import Crowds, Sort
+from pilot_plus.views.xds.entrants import entrants_of, entrants_of_edge
 from pilot_plus.views.xds.face import Face, facets_of, told_ports
 from pilot_plus.views.xds.favour import Favour
 from pilot_plus.views.xds.roll import Rank
-from pilot_plus.views.xds.rolls import Rolls
-from pilot_plus.views.xds.sheets import Entrant, Kin
-from pilot_plus.views.xds.tls import Domains, must_be
+from pilot_plus.views.xds.rolls import Entrants, Rolls
+from pilot_plus.views.xds.sheets import Kin
 from pilot_plus.views.xds.world import World
 
 
@@ -51,8 +48,9 @@ class _Shown(msgspec.Struct, frozen=True, gc=False):
 
     who: Place
     ports: tuple[Port, ...]
-    entrants: tuple[tuple[str, Entrant], ...] = ()
+    entrants: Entrants = ()
     crowd: tuple[Place, ...] = ()
+    """The edges that it is behind."""
     sort: Sort | None = None
     weight: int = 0
 
@@ -74,8 +72,8 @@ class Vista:
         self._shown: dict[Where, tuple[_Shown, ...]] = {}
         self._favour = Favour(world.topology.home)
         self._ports: Counter[tuple[Port, ...]] = Counter()
-        self._crowds: dict[tuple[Place, ...], Crowd] = {}
-        self._edges: dict[Place, tuple[tuple[str, Entrant], ...]] = {}
+        self._crowds = Crowds()
+        self._edges: dict[Place, Entrants] = {}
         self._rolls = Rolls()
         self._beyond: AbstractSet[str] = frozenset()
         self._is_reshaped = True
@@ -98,8 +96,8 @@ class Vista:
 
     def _rank(self, kin: Kin | Sort) -> Rank:
         """As `Endpoint.is_last` says it; edges, which have no registry, say it themselves."""
-        is_last = kin.is_last or (bool(kin.registry) and self._world.catalog.sources[kin.registry].is_stale)
-        return is_last, kin.distance
+        source = self._world.catalog.sources.get(kin.registry)
+        return kin.is_last or (source is not None and source.is_stale), kin.distance
 
     # -------------------------------------------------------------------------------------------- changing
 
@@ -198,38 +196,17 @@ class Vista:
         return any([self._count(one, 1) for one in after] + [self._count(one, -1) for one in before])
 
     def _shown_as(self, endpoint: Endpoint) -> _Shown:
-        registry, instance = endpoint.place[0], endpoint.instance
-        is_foreign = instance.origin.cluster != self._world.topology.cluster
-        is_unheard = endpoint.place[1] in self._world.catalog.sources[registry].unheard
-        is_last = endpoint.is_held or (is_foreign and is_unheard)
-        distance = priorities(self._world.topology, instance.zone, is_last=False)[1]
-        way, who = self._sight.way(registry, instance), endpoint.place
+        place, instance, topology = endpoint.place, endpoint.instance, self._world.topology
+        is_unheard = place[1] in self._world.catalog.sources[place[0]].unheard
+        is_last = endpoint.is_held or (is_unheard and instance.origin.cluster != topology.cluster)
+        rank = priorities(topology, instance.zone, is_last=is_last)
+        way = self._sight.way(place[0], instance)
         if isinstance(way, Through):
-            key = tuple(edge.place for edge in way.edges)
-            self._crowds.setdefault(key, Crowd(way))
-            sort = Sort(registry, is_last, distance, instance.health)
-            return _Shown(who, instance.ports, (), key, sort, instance.weight)
+            sort = Sort(place[0], *rank, instance.health)
+            return _Shown(place, instance.ports, (), self._crowds.behind(way), sort, instance.weight)
         is_mtls = isinstance(way, Direct) and way.is_mtls
-        security = Security(Proof.SERVICE, instance.zone) if is_mtls else PLAIN
-        kin = _kin(registry, is_last, distance, instance.locality, security, not is_ip(instance.address))
-        return _Shown(who, instance.ports, self._entrants(instance, who, kin))
-
-    def _entrants(self, shown: Instance | Seen, who: Place, kin: Kin) -> tuple[tuple[str, Entrant], ...]:
-        if not _can_be_met(self._world.domains, kin.security, self.face.service):
-            return ()
-        found = []
-        for port in shown.ports:
-            cluster = sni_of(port.name, self.face.host)
-            target = Target(
-                address=shown.address,
-                number=port.number,
-                health=shown.health,
-                weight=shown.weight,
-                security=kin.security,
-                sni=cluster if kin.security != PLAIN else "",
-            )
-            found.append((cluster, Entrant(kin, shown.id, who, target)))
-        return tuple(found)
+        entrants = entrants_of(self._world.domains, self.face, instance, place, rank, is_mtls=is_mtls)
+        return _Shown(place, instance.ports, entrants)
 
     def _count(self, shown: _Shown, count: int) -> bool:
         """One endpoint more or less; whether any crowd is not as it was."""
@@ -239,40 +216,14 @@ class Vista:
             del self._ports[shown.ports]
         self._is_reshaped |= was_there != (shown.ports in self._ports)
         if shown.sort:
-            self._crowds[shown.crowd].add(shown.sort, shown.weight, shown.ports, count)
+            self._crowds.add(shown.crowd, shown.sort, shown.weight, shown.ports, count)
         return shown.sort is not None
-
-    # -------------------------------------------------------------------------------------------- edges
 
     def _show_edges(self) -> None:
         """Show edges as what stands behind them now says it."""
-        self._crowds = {key: crowd for key, crowd in self._crowds.items() if crowd}
-        before, self._edges = self._edges, dict(self._edge_entrants())
+        before, self._edges = self._edges, {}
+        for place, one in self._crowds.standing(self._rank).items():
+            seen = one.seen(self._viewer, {}, self.face.host)
+            self._edges[place] = entrants_of_edge(self._world.domains, self.face, seen, one.rank)
         for place in {*before, *self._edges}:
             self._rolls.enter(place, before.get(place, ()), self._edges.get(place, ()), self._rank)
-
-    def _edge_entrants(self) -> Iterator[tuple[Place, tuple[tuple[str, Entrant], ...]]]:
-        standing: dict[Place, Standing] = {}
-        for crowd in self._crowds.values():
-            behind, through = crowd.behind(self._rank), crowd.through
-            for edge in through.edges:
-                mine = standing.setdefault(edge.place, Standing(edge, through.side))
-                mine.take(behind, share=shared(behind.weight, edge, through.edges))
-        for place, one in standing.items():
-            seen, (is_last, distance) = one.seen(self._viewer, {}, self.face.host), one.rank
-            security = Security(Proof.EDGE, seen.zone)
-            kin = Kin("", is_last, distance, seen.locality, security, not is_ip(seen.address))
-            yield place, self._entrants(seen, place, kin)
-
-
-_kin = lru_cache(maxsize=4096)(Kin)
-"""Endpoints that are alike share what they have in common."""
-
-
-@lru_cache(maxsize=4096)
-def _can_be_met(domains: Domains, security: Security, service: str) -> bool:
-    """Whether anybody can prove to be what must stand there: not every name fits into an identity."""
-    try:
-        return security == PLAIN or bool(must_be(domains, security, service))
-    except ValueError:
-        return False
