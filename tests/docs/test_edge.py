@@ -20,6 +20,7 @@ EDGES = {"127.0.0.2": ("legacy", "edge-legacy"), "127.0.0.3": ("mesh", "edge-mes
 
 def as_shown(folder: Path) -> dict[str, Any]:
     shown: dict[str, Any] = yaml.safe_load(blocks(PAGE, "yaml")[0])
+    shown.pop("listen", None)  # its ports may be somebody else's on this machine
     for registry in shown["registries"]:
         registry["settings"]["url"] = f"sqlite:///{folder}/{registry['name']}.db"
     return shown
