@@ -109,7 +109,7 @@ class Agent:
     async def run(self) -> None:
         """Until told to end."""
         async with serving(self._relay, self._socket), asyncio.TaskGroup() as tasks:
-            with _told_to_end(self._envoys.replace) as end:
+            with _told_to_end(self._envoys.replace) as (end, hurry):
                 parts = (
                     self._membership.keep(),
                     *(() if self._settings.service else (self._reporting.keep(),)),
@@ -120,7 +120,10 @@ class Agent:
                 work = [tasks.create_task(part) for part in parts]
                 envoys = tasks.create_task(self._envoys.run())
                 await end.wait()
-                await self._leave(envoys)
+                in_order = tasks.create_task(self._leave(envoys))
+                hurrying = tasks.create_task(hurry.wait())
+                await asyncio.wait([in_order, hurrying], return_when=asyncio.FIRST_COMPLETED)
+                work += [in_order, hurrying, envoys]
             for task in work:
                 task.cancel()
 
@@ -305,14 +308,18 @@ def _data_folder(data: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_to_end(replace: Callable[[], None]) -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; SIGHUP asks for another Envoy."""
-    loop, end = asyncio.get_running_loop(), asyncio.Event()
-    acts = {signal.SIGTERM: end.set, signal.SIGINT: end.set, signal.SIGHUP: replace}
+def _told_to_end(replace: Callable[[], None]) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Events that the first and the second SIGTERM or SIGINT set; SIGHUP asks for another Envoy."""
+    loop, end, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurry if end.is_set() else end).set()
+
+    acts = {signal.SIGTERM: told, signal.SIGINT: told, signal.SIGHUP: replace}
     for number, act in acts.items():
         loop.add_signal_handler(number, act)
     try:
-        yield end
+        yield end, hurry
     finally:
         for number in acts:
             loop.remove_signal_handler(number)

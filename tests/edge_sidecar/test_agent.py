@@ -173,3 +173,22 @@ async def test_an_envoy_that_is_killed_comes_back_and_one_that_cannot_start_is_t
             await agent.until(partial(is_back, restarts))
             await until_answers(port, "one")
         await hub.known.until(lambda: any(one.stats.envoy_restarts == 2 for one in hub.known.edges.values()))
+
+
+async def test_an_agent_that_is_told_twice_waits_for_no_connection(
+    company: Company, discovery: Discovery, port: int, tmp_path: Path
+) -> None:
+    token = (await company.token(edge=True)).text
+    slowly = ("--drain-time", "10m")
+    async with (
+        hub_of(company, discovery) as hub,
+        agent_of(hub.address, token, tmp_path, *slowly, address=ADDRESS) as agent,
+    ):
+        await agent.until(lambda _: carries(agent))
+        (envoy,) = agent.envoys()
+        _, writer = await asyncio.open_connection(ADDRESS, port)
+        agent.process.send_signal(signal.SIGTERM)
+        await hub.known.until(lambda: all(one.draining for one in hub.known.edges.values()))
+        assert await agent.stop() == 0
+        await until_gone(envoy)
+        writer.transport.abort()

@@ -104,7 +104,7 @@ async def test_an_envoy_and_a_grpc_client_in_the_mesh_call_by_host_what_lies_beh
         assert await edge.figure("http.mesh|legacy/echo|grpc.downstream_rq_completed") == 1
 
 
-async def test_a_list_of_callers_changes_and_cuts_nobody_off_and_a_service_proves_that_it_is_one(
+async def test_services_come_and_lists_of_callers_change_and_cut_nobody_off_and_a_service_proves_that_it_is_one(
     company: Company, tmp_path: Path
 ):
     def exports(*allow: str) -> list[dict[str, Any]]:
@@ -113,11 +113,17 @@ async def test_a_list_of_callers_changes_and_cuts_nobody_off_and_a_service_prove
     async with serving(echo) as redis, serving(web("orders")) as orders:
         await company.register("legacy/redis", "127.0.0.1", redis, "tcp", name="redis")
         await company.register("legacy/orders", "127.0.0.1", orders, "http")
-        await company.edge("legacy")
+        edge = await company.edge("legacy")
         await company.until_seen("legacy/redis", "mesh")
         member = await company.identity("mesh", "web-1")
         sni = "redis.redis.legacy.mesh"
         reader, writer = await asyncio.open_connection(LEGACY, MESH_PORT, ssl=member, server_hostname=sni)
+        await company.register("legacy/new", "127.0.0.1", orders, "http")
+        await company.until_seen("legacy/new", "mesh")
+        modified = await edge.figure("listener_manager.listener_modified")
+        assert modified
+        assert await edge.figure("listener_manager.listener_in_place_updated") == modified
+
         company.hub.reload(exports=exports("ns/shop"))
         await refused(member, sni)
         writer.write(b"still here")
