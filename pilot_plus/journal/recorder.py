@@ -1,7 +1,7 @@
 """The recorder: writes down every change of an instance, and what happens to sources, and delays nobody.
 
 It is one more follower of the catalog. With each publish it compares the services that were touched, encodes what has
-changed, and writes that a quarter of a second later, in batches. A database that is slow or gone makes it hold back:
+changed, and writes that within half a second, in batches. A database that is slow or gone makes it hold back:
 then it compares later, against a newer catalog, and says how often it has merged two states of a service into one.
 Nothing that it holds grows beyond a chapter and the services that were touched.
 """
@@ -28,8 +28,9 @@ from pilot_plus.model import Instance
 
 log = logging.getLogger(__name__)
 
-GATHER: Final = 0.25
-"""Seconds in which changes gather before they are written together."""
+GATHER: Final = 0.4
+"""Seconds in which changes gather before they are written together: out of step with the journal's records, so that a
+publish that has to wait waits for one of them."""
 RETRY: Final = 1.0
 BREATH: Final = 64
 """Services that are compared without letting others run."""
