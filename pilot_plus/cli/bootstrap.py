@@ -81,7 +81,7 @@ def envoy(
     """Print the bootstrap of an Envoy: `envoy -c FILE`."""
     listeners = tuple(sorted(_listener(text) for text in tcp))
     if not (outbound or listeners):
-        raise click.UsageError("an Envoy that listens nowhere helps nobody: --outbound HOST:PORT, --tcp …, or both")
+        click.echo("this Envoy listens nowhere: say --outbound HOST:PORT, --tcp NS/NAME=HOST:PORT, or both", err=True)
     given: dict[str, Any] = {"outbound": str(outbound or ""), "tcp": listeners}
     wanted = _wanted(hub, zone, id_, token, data, Kind.ENVOY, given, admin)
     for name, content in envoy_files(wanted).items():
