@@ -3,13 +3,30 @@
 from collections.abc import Iterator
 
 from pilot_plus.catalog import Catalog, Entry
+from pilot_plus.catalog.admission import RESERVED_NAMESPACE
 from pilot_plus.model import UNKNOWN_PROTOCOL
 from pilot_plus.views import shapes
+from pilot_plus.views.endpoints import Home, is_original
 
 
-def conditions(catalog: Catalog, entry: Entry) -> tuple[shapes.Condition, ...]:
+def conditions(catalog: Catalog, home: Home, entry: Entry) -> tuple[shapes.Condition, ...]:
     """What somebody should know about a service."""
-    return (*_protocol_conflicts(entry), *_held(catalog, entry))
+    shared = _shared_name(home, entry) if home.keeps_apart else ()
+    return (*_protocol_conflicts(entry), *shared, *_held(catalog, entry))
+
+
+def _shared_name(home: Home, entry: Entry) -> Iterator[shapes.Condition]:
+    """Several registries, which are to be kept apart, brought instances of their own into one service."""
+    if entry.service in home.called or entry.namespace == RESERVED_NAMESPACE:
+        return
+    first_hand = {place[0] for place, one in entry.instances.items() if is_original(home, place[0], one)}
+    if len(first_hand) > 1:
+        yield shapes.Condition(
+            type="SharedName",
+            reason="RegistriesNotApart",
+            message=f"{' and '.join(sorted(first_hand))} hold it, though `names.conflicts` keeps registries apart; "
+            "name one of them in `names.conflicts: {separate: […]}`",
+        )
 
 
 def _protocol_conflicts(entry: Entry) -> Iterator[shapes.Condition]:

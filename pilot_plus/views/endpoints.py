@@ -36,6 +36,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """For how long each registry's guard holds (seconds)."""
     prefer: tuple[str, ...] = ()
     """Registries and peers in the order in which they are preferred; empty: all alike."""
+    keeps_apart: bool = False
+    """No two registries should hold one service (`conflicts: separate`)."""
     aliases: Mapping[str, str] = {}
     """Other names that the configuration gives to services, and the names that count."""
     called: Mapping[str, tuple[str, ...]] = {}
@@ -50,6 +52,7 @@ def home_of(config: Config) -> Home:
         order={registry.name: index for index, registry in enumerate(config.registries)},
         hold_for={registry.name: registry.guard.hold_for for registry in config.registries},
         prefer=config.preferred,
+        keeps_apart=config.names.conflicts == "separate",
         aliases=aliases_of(config),
         called={alias.name: alias.services for alias in config.names.aliases},
     )

@@ -85,7 +85,7 @@ def explanation(
         host=host_of(entry.namespace, entry.name, ground.home.domain),
         zone=short_zone(ground.home.cluster, viewer.zone) if viewer else None,
         speaks=viewer.speaks if viewer else None,
-        conditions=conditions(ground.catalog, entry),
+        conditions=conditions(ground.catalog, ground.home, entry),
         instances=tuple(found),
         aliases=aliases,
         skipped=_skipped_like(ground.catalog, [entry.service, *natives, *aliases]),

@@ -42,7 +42,7 @@ def service(catalog: Catalog, home: Home, entry: Entry, now: float) -> shapes.Se
         namespace=entry.namespace,
         name=entry.name,
         host=host_of(entry.namespace, entry.name, home.domain),
-        conditions=conditions(catalog, entry),
+        conditions=conditions(catalog, home, entry),
         registries=registries_of(entry),
         instances=tuple(
             _instance(catalog, home, entry, endpoint, now) for endpoint in endpoints_of(catalog, entry, home)
@@ -65,7 +65,7 @@ def summary(catalog: Catalog, home: Home, entry: Entry) -> shapes.ServiceSummary
             total=len(endpoints),
             passing=sum(endpoint.instance.health is Health.PASSING for endpoint in endpoints),
         ),
-        conditions=conditions(catalog, entry),
+        conditions=conditions(catalog, home, entry),
         aliases=further_names(home, entry),
     )
 
@@ -76,7 +76,7 @@ def seen_service(catalog: Catalog, home: Home, entry: Entry, seen: Sequence[Seen
         namespace=entry.namespace,
         name=entry.name,
         host=host_of(entry.namespace, entry.name, home.domain),
-        conditions=conditions(catalog, entry),
+        conditions=conditions(catalog, home, entry),
         registries=registries_of(entry),
         instances=tuple(_seen(catalog, home, entry, one, now) for one in seen),
         aliases=further_names(home, entry),

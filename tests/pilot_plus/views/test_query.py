@@ -132,6 +132,19 @@ def test_one_port_name_with_two_protocols_is_a_condition():
     assert condition.message == "port http speaks grpc in consul; http in zk"
 
 
+def test_registries_that_should_be_kept_apart_and_meet_are_a_condition():
+    apart = msgspec.structs.replace(HOME, keeps_apart=True)
+    made = both([copy("a")], [copy("b", address="10.1.0.8")])
+    (condition,) = query.service(made, apart, made.entries["shop/orders"], 0.0).conditions
+    assert condition.type == "SharedName"
+    assert "consul and zk hold it" in condition.message
+    mirrored = both([copy("a")], [copy("b", address="10.1.0.8", origin=Origin("east", "zk", "a"))])
+    assert query.service(mirrored, apart, mirrored.entries["shop/orders"], 0.0).conditions == ()
+    joined = msgspec.structs.replace(apart, called={"shop/orders": ("vm/orders",)})
+    assert query.service(made, joined, made.entries["shop/orders"], 0.0).conditions == ()
+    assert service(made).conditions == ()
+
+
 def test_an_unknown_protocol_contradicts_nothing():
     made = both([copy("a")], [copy("b", address="10.1.0.8", ports=(Port("http", 80),))])
     assert service(made).conditions == ()
