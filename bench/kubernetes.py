@@ -36,6 +36,7 @@ from tests.kube.rights import ADMIN
 from tests.kube.world import SERVICES, SLICES
 
 AT_ONCE = 16
+MARK_SIZE = 40
 Server = Process | RealKube
 
 
@@ -65,6 +66,13 @@ async def session_of(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+def registry_of(server: Server, file: Path) -> dict[str, Any]:
+    """As a hub's configuration has it."""
+    allow = ["insecure"] if isinstance(server, RealKube) else []
+    settings = {"kubeconfig": str(file), "allow": allow}
+    return {"name": "k8s", "kind": "kubernetes", "zone": "mesh", "settings": settings}
+
+
 class Writer:
     """Fills the namespace `shop`, and changes the labels of one slice."""
 
@@ -72,8 +80,11 @@ class Writer:
         self._session = session
         self._of_each = of_each
 
+    async def make(self, namespace: str) -> None:
+        await self._send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+
     async def fill(self, count: int) -> None:
-        await self._send("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        await self.make("shop")
         left = iter(range(count))
 
         async def some() -> None:
@@ -119,11 +130,16 @@ async def bare_watch(server: Server) -> AsyncIterator[Sightings]:
     async with session_of(server) as session, asyncio.TaskGroup() as tasks:
 
         async def read() -> None:
-            chosen = {"watch": "true", "labelSelector": f"kubernetes.io/service-name={CHANGING}"}
-            async with session.get(SLICES, params=chosen) as answer:
+            path, chosen = "/apis/discovery.k8s.io/v1/endpointslices", f"kubernetes.io/service-name={CHANGING}"
+            async with session.get(path, params={"limit": "1"}) as answer:
+                version = (await answer.json())["metadata"]["resourceVersion"]
+            params = {"watch": "true", "labelSelector": chosen, "resourceVersion": version}
+            async with session.get(path, params=params) as answer:
+                ready.set()
+                tail = b""  # a mark may stand across two chunks
                 async for chunk in answer.content.iter_any():
-                    sightings.look(chunk)
-                    ready.set()
+                    sightings.look(tail + chunk)
+                    tail = chunk[-MARK_SIZE:]
 
         reading = tasks.create_task(read())
         await ready.wait()
@@ -136,9 +152,7 @@ async def visibility(rounds: int, slices: int, of_each: int) -> None:
         async with session_of(server) as session:
             writer = Writer(session, of_each)
             await writer.fill(slices)
-            allow = ["insecure"] if isinstance(server, RealKube) else []
-            settings = {"kubeconfig": str(file), "namespaces": ["shop"], "allow": allow}
-            registry = {"name": "k8s", "kind": "kubernetes", "zone": "mesh", "settings": settings}
+            registry = registry_of(server, file)
             with tempfile.TemporaryDirectory() as folder:
                 async with hub(Path(folder), zones=[{"name": "mesh"}], registries=[registry]) as running:
                     whole = slices * of_each

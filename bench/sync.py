@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench import kubernetes as kube
 from bench.harness import filled
 from bench.harness.figures import conditions, cpu_of, milliseconds, quantile
 from bench.harness.watchers import Sightings, child_watch, consul_query, etcd_events, etcd_watch
@@ -25,6 +26,7 @@ from devservers import Consul, Etcd, ZooKeeper
 from tests.feature.hub import Hub, hub
 
 LEGS = 8
+OF_EACH = 10
 ZONES = [{"name": "vm", "reaches": ["far"]}, {"name": "far"}]
 Watch = Callable[[], AbstractAsyncContextManager[Sightings]]
 
@@ -74,7 +76,22 @@ async def consul(services: int) -> AsyncIterator[Side]:
             yield Side(registry, writer, lambda: consul_query(server), writer.fill)
 
 
-KINDS = {"etcd": etcd, "zookeeper": zookeeper, "consul": consul}
+@asynccontextmanager
+async def kubernetes(services: int) -> AsyncIterator[Side]:
+    del services
+    with kube.started() as (server, file):
+        async with kube.session_of(server) as session:
+            writer = kube.Writer(session, OF_EACH)
+            await writer.make("vm")
+
+            async def fill(services: int, of_each: int) -> None:
+                assert of_each == OF_EACH
+                await writer.fill(services)
+
+            yield Side(kube.registry_of(server, file), writer, lambda: kube.bare_watch(server), fill)
+
+
+KINDS = {"etcd": etcd, "zookeeper": zookeeper, "consul": consul, "kubernetes": kubernetes}
 
 
 @asynccontextmanager
