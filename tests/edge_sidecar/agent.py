@@ -61,9 +61,9 @@ class Agent:
 
 @asynccontextmanager
 async def agent_of(
-    hub: Address, token: str, place: Path, *options: str, address: str, zone: str = "vm"
+    hub: Address, token: str, place: Path, *options: str, address: str, zone: str = "vm", within: tuple[str, ...] = ()
 ) -> AsyncIterator[Agent]:
-    """An agent that runs in the background, until the context ends it by force."""
+    """An agent that runs in the background, until the context ends it by force; `within`: words before the command."""
     data, log = place / "data", place / "agent.log"
     await asyncio.to_thread(place.mkdir, exist_ok=True, parents=True)
     envoy = tool(ENVOY)
@@ -72,7 +72,7 @@ async def agent_of(
         command += ["--token", token]
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_sidecar", *command, "--concurrency", "1"),
+            *(*within, sys.executable, "-m", "edge_sidecar", *command, "--concurrency", "1"),
             stdout=file,
             stderr=file,
             env={**os.environ, "ENVOY": str(envoy.path)},

@@ -40,12 +40,15 @@ class Company:
         assert called.code == 0, called.err
         return called.out.strip()
 
-    async def edge(self, zone: str, address: str = "", *options: str, name: str = "") -> Agent:
+    async def edge(
+        self, zone: str, address: str = "", *options: str, name: str = "", within: tuple[str, ...] = ()
+    ) -> Agent:
         """Start an edge, and wait until the hub says that it is ready."""
         name = name or f"edge-{zone}"
         token = await self.token("--edge", "--zone", zone)
         options = ("--name", name, *options)
-        opened = agent_of(self.xds, token, self.folder / name, *options, address=address or ADDRESSES[zone], zone=zone)
+        place, address = self.folder / name, address or ADDRESSES[zone]
+        opened = agent_of(self.xds, token, place, *options, address=address, zone=zone, within=within)
         agent = await self._stack.enter_async_context(opened)
         await self.until_edge(name, "ready")
         return agent
@@ -117,8 +120,10 @@ class Company:
 
 
 @asynccontextmanager
-async def company_of(folder: Path, *, until: str = "mesh", **sections: Any) -> AsyncIterator[Company]:
-    xds = Address(f"127.0.0.1:{free_port()}")
+async def company_of(
+    folder: Path, *, at: str = "127.0.0.1", until: str = "mesh", **sections: Any
+) -> AsyncIterator[Company]:
+    xds = Address(f"{at}:{free_port()}")
     base = {
         "zones": [{"name": "legacy"}, {"name": "vm"}, {"name": "mesh", "meshed": True}],
         "registries": [

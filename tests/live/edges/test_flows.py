@@ -214,9 +214,9 @@ DUBBO = b"\xda\xbb\xc2\x00" + (1).to_bytes(8, "big") + (4).to_bytes(4, "big") + 
 """The head of a request of Dubbo, and a body of four bytes."""
 
 
-async def test_what_is_meshed_is_written_into_a_plain_registry_and_stays_there(tmp_path: Path):
+async def test_what_is_meshed_is_written_into_a_plain_registry_and_stays_there_and_the_hub_speaks_tls(tmp_path: Path):
     rule = {"name": "web", "from": {"registries": ["mesh"], "services": ["mesh/*"]}, "to": "legacy"}
-    async with company_of(tmp_path, sync=[rule]) as company, serving(web("web")) as site:
+    async with company_of(tmp_path, sync=[rule], identity={"tls": True}) as company, serving(web("web")) as site:
         await company.register("mesh/web", "127.0.0.1", site, "http")
         await company.edge("mesh")
         first = await company.edge("legacy")
