@@ -117,10 +117,10 @@ async def test_what_kubernetes_runs_is_found_in_consul_and_zookeeper(
         await world.slice("pay-1", "pay", "10.9.0.2", "10.9.0.3")
         for look in (in_consul, in_zookeeper):
             await until(running, look, lambda found: found == ["10.9.0.2:8080", "10.9.0.3:8080"])
-        world.api.faults.hang = True  # it is there, and says nothing: nothing may go anywhere for that
+        world.api.faults.status = 503  # nothing may go anywhere for that
         await running.until_state("kube", "lost")
         assert in_consul() == await asyncio.to_thread(in_zookeeper) == ["10.9.0.2:8080", "10.9.0.3:8080"]
-        world.api.faults.hang = False
+        world.api.faults.status = 0
         await world.slice("pay-1", "pay", "10.9.0.3")
         for look in (in_consul, in_zookeeper):
             await until(running, look, lambda found: found == ["10.9.0.3:8080"])
