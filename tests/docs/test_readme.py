@@ -58,3 +58,11 @@ def test_json_examples_are_json():
     for page in (ROOT / "docs").rglob("*.md"):
         for block in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
             json.loads(block)
+
+
+def test_every_decision_has_a_number_of_its_own_which_its_title_says():
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert len(set(numbers)) == len(numbers)
+    for number, page in zip(numbers, pages, strict=True):
+        assert re.match(rf"# 0*{number}[.:] ", page.read_text()), page.name
