@@ -148,6 +148,9 @@ class Index:
         Raises:
             OSError: the journal can't be written: then nothing may be.
         """
+        copies = list(copies)
+        keys = ((copy.expected.key, copy.identity) for copy in copies if copy.holds_mark and copy.expected.key)
+        self._marked.setdefault(target, {}).update(keys)
         intended = [_written(target, copy) for copy in copies if not copy.holds_mark]
         new = {one.name: one for one in intended if one.name not in self._written}
         if not new:
