@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 BEGIN_WITHIN: Final = 15.0
 """Seconds in which a stream must say who it is."""
 STREAMS: Final = 20_000
+ENTER_AT_ONCE: Final = 16
+"""Clients whose first request is taken before others have their turn: all of them may wait for a hub that starts."""
 REQUESTS_A_SECOND: Final = 500.0
 REQUESTS_AT_ONCE: Final = 50_000.0
 """A client with thousands of clusters asks for each as it comes; one that goes on and on is slowed down."""
@@ -68,6 +70,8 @@ class Discovery:
         self._is_zone = is_zone
         self._ready = ready
         self._clock = clock
+        self._open = 0
+        self._entering = asyncio.Semaphore(ENTER_AT_ONCE)
         counts.STREAMS.set_function(lambda: len(roster.clients))
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -98,21 +102,26 @@ class Discovery:
     async def _answered(self, form: Form, context: Context) -> None:
         """A whole stream; the one place where it fails."""
         failed: Exception | None = None
+        self._open += 1
         try:
             await self._live(form, context)
         except* (Refusal, Denied, ValueError) as group:
             failed = leaf_of(group)
         except* aio.BaseError:
             pass  # the connection is gone
+        finally:
+            self._open -= 1
         if failed is not None:
             refusal = refusal_of(failed)
             log.warning("xds: a stream from %s ends: %s", context.peer(), refusal.details[:500])
             await context.abort(refusal.code, refusal.details[:1000])
 
     async def _live(self, form: Form, context: Context) -> None:
-        if len(self._roster.clients) >= STREAMS:
+        if self._open > STREAMS:
             raise Refusal(StatusCode.RESOURCE_EXHAUSTED, "this hub holds as many streams as it can")
         caller = caller_of(context, self._gate)
+        if caller.secure and caller.identity is None:
+            raise Denied(f"discovery needs a certificate: {caller.why}")
         try:
             async with asyncio.timeout(BEGIN_WITHIN):
                 first = await _read(form, context)
@@ -125,9 +134,11 @@ class Discovery:
         await self._ready()
         client = self._roster.enter(claim, caller.host, caller.identity, form)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with self._entering:
                 await self._take(client, first)
-                del first, claim, caller  # a stream may last for months
+                await asyncio.sleep(0)
+            del first, claim, caller  # a stream may last for months
+            async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(self._write(client, context))
                 await self._hear(client, context)
                 writing.cancel()
@@ -167,11 +178,9 @@ class Discovery:
         """Who the client is.
 
         Raises:
-            Denied: its certificate proves somebody else, or nobody.
+            Denied: its certificate proves somebody else.
             ValueError: it doesn't say, or something that can't be.
         """
-        if caller.secure and caller.identity is None:
-            raise Denied(f"discovery needs a certificate: {caller.why}")
         if first.node is None:
             raise ValueError("the first request has no `node`")
         claim = client_of(first.node.id, MessageToDict(first.node.metadata), self._cluster)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+import msgspec
 import pytest
 from grpc import StatusCode
 
@@ -10,6 +11,8 @@ from pilot_plus.model import Role, Speaks, Viewer
 from pilot_plus.servers.xds.service import SERVICES
 from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Type
+from pilot_plus.wire.certificates import fingerprint, new_key
+from pilot_plus.wire.stranger import strangers_certificate
 from tests.pilot_plus.identity.company import Company
 from tests.pilot_plus.servers.xds.hub import ADS, Delta, Hub, hub_of
 
@@ -138,3 +141,16 @@ async def test_whatever_bytes_come_the_hub_goes_on(company: Company):
                 assert await call.code() in (StatusCode.OK, StatusCode.INVALID_ARGUMENT)
         await first.ask(E, "again")
         assert (await first.hear()).removed_resources == ["again"]
+
+
+async def test_a_stranger_is_sent_away_before_it_has_said_anything(company: Company):
+    stranger = (await Company().open()).held(Role.CLIENT, "web-7")
+    anchor = company.authority.trust.anchors[-1]
+    key = new_key()
+    shown = msgspec.structs.replace(
+        stranger, key=key, chain=(strangers_certificate(fingerprint(anchor), key),), trust=company.authority.trust
+    )
+    async with hub_of(company, secure=True) as hub, hub.channel(shown) as channel:
+        code, details = await Delta(channel).ended()
+        assert code is StatusCode.PERMISSION_DENIED
+        assert "discovery needs a certificate" in details
