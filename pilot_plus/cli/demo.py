@@ -154,6 +154,7 @@ def _say_what_to_try(address: str, config: Config) -> None:
         "pilot-plus get services",
         "pilot-plus get instances -w",
         "pilot-plus describe service shop/orders",
+        "pilot-plus history shop/orders",
         "pilot-plus explain shop/orders --from legacy",
         "pilot-plus get edges",
         "pilot-plus register shop/mine --address 10.0.0.1 --port http:8080 --keep",
