@@ -260,7 +260,8 @@ class Recorder:
         try:
             async with asyncio.timeout(max(0.0, self._opened + self._bounds.keep / CHAPTERS - monotonic())):
                 await self._news.wait()
-                await asyncio.sleep(GATHER)
+                if self._has_room:
+                    await asyncio.sleep(GATHER)
         except TimeoutError:
             pass
         self._news.clear()
