@@ -6,8 +6,8 @@
 
 `sync` is what the hub runs and asks; `reconciler` drives one registry; `planning` and `units` know what to do where;
 `writing` hands it to the sink; `settling` remembers a write until it is reported; `restraint` holds mass removals;
-`index` proves what a layout without marks can't say; `turn` keeps two hubs from writing at once; `registrar` registers
-for callers, anywhere.
+`index` proves what a layout without marks can't say; `turn` keeps two hubs from writing at once; `telling` says
+how rules stand; `registrar` registers for callers, anywhere, with the `fellows` who share its journal.
 """
 
 from pilot_plus.sync.branch import Missing, Outcome
