@@ -77,7 +77,7 @@ class Report:
             f"memory        {self.drift()}",
             f"history       {self.recalled} moments recalled as they were shown",
         ]
-        if self.database:
+        if any(self.database):  # a server keeps its own
             largest = max(self.database) / 1e6
             lines.append(f"journal       {self.database[-1] / 1e6:.1f} MB with history, at most {largest:.1f} MB")
         return "\n".join(lines)
