@@ -94,6 +94,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         api = api_of(config, context, insecure=insecure)
         listening = listening_socket(config.listen.http)
         door = _xds_door(config, members)
+        near.bind()
         _say_what_is_not_there(config)
         await _restore(config, journal, ingest, edges, recorder)
         supplier.carry(carriage.carrying)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Final
 
@@ -92,16 +92,13 @@ class Neighbours:
         self.embassy = embassy
         self._home = home_of(config)
         self._started = monotonic()
+        self._door: xds.Door | None = None
         self._service: PeerService | None = None
         self._growth = {peer.name: Growth() for peer in config.peers}
         self._alarms = {peer.name: "" for peer in config.peers}
 
     async def serve(self) -> None:
-        """Let peers read until cancelled, if there is an address for it.
-
-        Raises:
-            ConfigError: the address can't be listened at.
-        """
+        """Let peers read until cancelled, if an address was taken for it; look out for what multiplies."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look_for_growth())
             tasks.create_task(self._serve())
@@ -116,18 +113,26 @@ class Neighbours:
                 self._alarms[peer.name] = alarm
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _serve(self) -> None:
+    def bind(self) -> None:
+        """Take the address at which peers read, if there is one.
+
+        Raises:
+            ConfigError: it is taken, or not this machine's.
+        """
         address = self._config.listen.peer
         if address is None or not self._config.peers:
             return
-        async with AsyncExitStack() as stack:
-            feeds = await stack.enter_async_context(feeding(self._holder))
+        shown = self.embassy.serving if self.embassy.is_secure else None
+        self._door = xds.bind(address, shown, key="listen.peer")
+        log.info("peers read at %s%s", self._door.address, "" if shown else ", in plaintext")
+
+    async def _serve(self) -> None:
+        if self._door is None:
+            return
+        async with feeding(self._holder) as feeds:
             self._service = PeerService(feeds, self._offer, self._is_ready, self.embassy)
-            shown = self.embassy.serving if self.embassy.is_secure else None
-            door = xds.bind(address, shown, key="listen.peer")
-            await stack.enter_async_context(xds.serving(door, [self._service.handler()]))
-            log.info("peers read at %s%s", door.address, "" if shown else ", in plaintext")
-            await asyncio.Event().wait()
+            async with xds.serving(self._door, [self._service.handler()]):
+                await asyncio.Event().wait()
 
     def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:
         """How every peer stands."""

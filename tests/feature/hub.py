@@ -78,6 +78,11 @@ class Hub:
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def ended(self) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self._process is not None
+        return self._process.wait(20)
+
     def end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import signal
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -393,3 +394,13 @@ async def test_the_hub_of_another_cluster_is_not_taken_for_the_one_that_was_mean
             async with hub(folder, cluster="north", registries=[], peers=[meant]) as north:
                 said = "it is the hub of cluster 'west'"
                 await north.until(lambda: north.registry("east"), lambda one: said in (one["error"] or ""))
+
+
+async def test_an_address_that_is_taken_is_said_at_the_start(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        entry = {"name": "west", "address": "127.0.0.1:1", "insecure": True}
+        made = Hub(tmp_path, cluster="east", listen={"peer": at}, registries=[], peers=[entry])
+        made.start()
+        assert await asyncio.to_thread(made.ended) == 2
+        assert f"listen.peer: can't listen at {at}" in made.said
