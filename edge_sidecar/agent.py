@@ -18,9 +18,11 @@ from time import monotonic
 from typing import Any, Final
 
 from edge_sidecar.bootstrap import RELAY
+from edge_sidecar.envoy.admin import Admin
 from edge_sidecar.envoy.envoys import Envoys, Plan, Running
 from edge_sidecar.envoy.process import version_of
 from edge_sidecar.envoy.program import find_envoy
+from edge_sidecar.ledger import Ledger
 from edge_sidecar.lifecycle import STABLE
 from edge_sidecar.membership import Membership
 from edge_sidecar.pause import Pause
@@ -95,6 +97,7 @@ class Agent:
             plan, changed=self._changed.set, took_over=self._relay.retire, crashed=self._relay.crashed
         )
         self._reporting = Reporting(settings, membership)
+        self._ledger = Ledger(settings.data, self._serving)
         self._socket = plan.sockets / RELAY
         self._served = -math.inf
         """When an Envoy was seen to serve last."""
@@ -116,6 +119,7 @@ class Agent:
                     self._follow_hub(),
                     self._save(),
                     self._watch(),
+                    self._ledger.keep(),
                 )
                 work = [tasks.create_task(part) for part in parts]
                 envoys = tasks.create_task(self._envoys.run())
@@ -195,6 +199,11 @@ class Agent:
                         log.error("what Envoy has acknowledged can't be kept: %s", error)  # noqa: TRY400
                     saved[type_] = good
             await asyncio.sleep(SAVE_EVERY)
+
+    def _serving(self) -> Admin | None:
+        """The Envoy that serves now."""
+        one = self._envoys.newest
+        return one.admin if one is not None and self._envoys.lifecycle.is_serving else None
 
     async def _watch(self) -> None:
         """Look at Envoy when something has changed, and now and then."""

@@ -64,6 +64,22 @@ class Admin:
         figures = await self.figures()
         return sum(value for name, value in figures.items() if name.startswith("listener.") and _is_ours(name))
 
+    async def metrics(self) -> str:
+        """All that it counts and has used, as Prometheus reads it.
+
+        Raises:
+            OSError: it doesn't answer.
+        """
+        return await self._ask("GET", "/stats/prometheus?usedonly")
+
+    async def reopen_logs(self) -> None:
+        """Open the access log anew: the one that it had was moved away.
+
+        Raises:
+            OSError: it doesn't answer.
+        """
+        await self._ask("POST", "/reopen_logs")
+
     async def is_warm(self) -> bool:
         """Whether all that it has accepted is in use.
 

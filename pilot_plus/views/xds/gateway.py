@@ -19,6 +19,7 @@ from envoy.config.core.v3.config_source_pb2 import ConfigSource
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.listener.tls_inspector.v3 import (
     tls_inspector_pb2 as _inspector,  # noqa: F401 - named in an Any
 )
@@ -44,6 +45,38 @@ ALLOW: Final = "pilot-plus/allow/"
 CALLER: Final = "x-pilot-plus-caller"
 """The header in which a service is shown who calls it: the identity in the certificate at its zone's edge."""
 
+ACCESS_LOG: Final = "run/access.log"
+"""Where an edge's Envoy writes what it has carried, below the agent's data folder; in batches, beside its work."""
+
+_FILE_LOG: Final = f"type.googleapis.com/{FileAccessLog.DESCRIPTOR.full_name}"
+_CONNECTION: Final = {
+    "time": "%START_TIME%",
+    "duration_ms": "%DURATION%",
+    "from": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "caller": "%DOWNSTREAM_PEER_URI_SAN%",
+    "sni": "%REQUESTED_SERVER_NAME%",
+    "to": "%UPSTREAM_HOST%",
+    "received": "%BYTES_RECEIVED%",
+    "sent": "%BYTES_SENT%",
+    "flags": "%RESPONSE_FLAGS%",
+}
+_REQUEST: Final = {
+    **_CONNECTION,
+    "method": "%REQ(:METHOD)%",
+    "host": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "status": "%RESPONSE_CODE%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "id": "%REQ(X-REQUEST-ID)%",
+}
+
+
+def _logged(fields: dict[str, str]) -> list[dict[str, Any]]:
+    config = {"@type": _FILE_LOG, "path": ACCESS_LOG, "log_format": {"json_format": fields}}
+    return [{"name": "envoy.access_loggers.file", "typed_config": config}]
+
+
 _TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _INSPECTOR: Final = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 _CAREFUL: Final[dict[str, Any]] = {
@@ -56,7 +89,10 @@ _CAREFUL: Final[dict[str, Any]] = {
     "strip_matching_host_port": False,
     "upgrade_configs": [{"upgrade_type": "websocket"}],
     "http2_protocol_options": {"max_concurrent_streams": 1024},
+    "access_log": _logged(_REQUEST),
 }
+_REFUSED_TOO: Final = _logged({**_CONNECTION, "failure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
+"""Of a listener: each connection, also one that was refused in its handshake."""
 
 
 # ------------------------------------------------------------------------------------------------ listeners
@@ -85,7 +121,8 @@ def plain_listener(name: str, address: str, number: int, host: str, cluster: str
     """A `Listener` of one port of one service, for callers that say any host, or none."""
     is_http = family in (Family.HTTP1, Family.HTTP2)
     filters = _manager(_PLAIN_MANAGER, name, _plain_routes(host, cluster)) if is_http else _encoded_filter(cluster)
-    return encoded(Listener, {"name": name, **_at(address, number)}) + field(3, filters)
+    logged = {} if is_http else {"access_log": _REFUSED_TOO}
+    return encoded(Listener, {"name": name, **_at(address, number), **logged}) + field(3, filters)
 
 
 @lru_cache(maxsize=64)
@@ -104,6 +141,7 @@ def _mesh_head(name: str, address: str) -> bytes:
         **_at(address, MESH_PORT),
         "listener_filters": [{"name": "tls_inspector", "typed_config": {"@type": _INSPECTOR}}],
         "listener_filters_timeout": "5s",
+        "access_log": _REFUSED_TOO,
     }
     return encoded(Listener, content)
 

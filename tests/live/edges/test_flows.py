@@ -251,3 +251,28 @@ def stranger(place: Path) -> ssl.SSLContext:
     pair = Authority(place / "strangers").issue("web-1")
     context.load_cert_chain(pair.cert, pair.key)
     return context
+
+
+async def test_what_an_edge_has_carried_and_refused_stands_in_its_access_log(company: Company):
+    async with serving(web("orders")) as orders, serving(greeter("hello from redis")) as redis:
+        await company.register("legacy/orders", "127.0.0.1", orders, "http")
+        await company.register("legacy/redis", "127.0.0.1", redis, "tcp", name="redis")
+        await company.edge("legacy")
+        await company.until_seen("legacy/redis", "mesh")
+        member, host = await company.identity("mesh", "web-1"), "orders.legacy.mesh"
+        assert await ask(LEGACY, MESH_PORT, host, tls=member, sni=f"http.{host}", path="/a?b") == (200, "orders")
+        assert await say(LEGACY, MESH_PORT, "", member, "redis.redis.legacy.mesh") == "hello from redis"
+        assert await heard(await company.identity("legacy", "app-1"), "redis.redis.legacy.mesh") == ""
+        (place,) = (company.folder / "edge-legacy").rglob("access.log")
+
+        async def lines() -> list[dict[str, Any]]:
+            text = await asyncio.to_thread(place.read_text)
+            return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+        caller = "spiffe://east.example/zone/mesh/client/web-1"
+        found = await company.hub.until(lines, lambda found: len(found) >= 4)
+        (request,) = [one for one in found if one.get("method")]
+        assert (request["caller"], request["host"], request["path"], request["status"]) == (caller, host, "/a?b", 200)
+        carried = [one for one in found if one["sni"] == "redis.redis.legacy.mesh"]
+        assert [one["caller"] for one in carried if not one["failure"]] == [caller]
+        assert [one["caller"] for one in carried if one["failure"]] != [caller]
