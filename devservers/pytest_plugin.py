@@ -3,6 +3,7 @@
 They are plain (not async), so they belong to no event loop. A server that cannot be found fails the test.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Protocol, TypeVar
@@ -24,6 +25,15 @@ class Fresh(Protocol):
 
     def __call__(self, kind: Callable[..., P], /, *arguments: object, **options: object) -> P:
         """Start a server of this class, made with these arguments."""
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start be interrupted, also where the tests themselves are a background job.
+
+    A shell without job control lets such a job ignore SIGINT, and whoever is started inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
