@@ -1,6 +1,7 @@
 """Ports on loopback that nobody else is about to take, and the smallest HTTP client."""
 
 import json
+import os
 import socket
 import ssl
 import urllib.request
@@ -12,16 +13,24 @@ HOST = "127.0.0.1"
 # Not the shared random generator: a seeded test run would draw the same ports in every worker.
 _RANDOM = SystemRandom()
 _RANGE = range(21_000, 32_000)
+# Each worker of a test run draws from a share of its own: else one may be given the port of another's server that is
+# down for a moment.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_SHARE = _RANGE[_WORKER::_WORKERS]
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1, free for TCP and UDP, that this process was not given before."""
     for _ in range(1_000):
-        port = _RANDOM.choice(_RANGE)
+        port = _RANDOM.choice(_SHARE)
         if port not in _given and _is_free(port):
             _given.add(port)
             return port
+    if _given:  # a long run has used nearly all of them once
+        _given.clear()
+        return free_port()
     raise OSError("no free port found on 127.0.0.1")
 
 

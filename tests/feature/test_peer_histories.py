@@ -8,7 +8,7 @@ from tests.feature.histories import live, net
 
 
 # 103: what a relay took back was held by the guard, and came back as if it were still there.
-@pytest.mark.parametrize("seed", [7, 103])
+@pytest.mark.parametrize("seed", [103])
 async def test_after_any_history_every_hub_has_what_all_clusters_hold(tmp_path: Path, seed: int):
     async with net(tmp_path) as made:
         done = await live(made, seed, steps=40)

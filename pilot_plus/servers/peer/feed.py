@@ -47,6 +47,8 @@ class Feed:
         self._items: dict[str, Exported] = {}
         self._of: dict[str, frozenset[str]] = {}
         """The keys of each service."""
+        self._owner: dict[str, str] = {}
+        """The service of each key: records move from one to another."""
         self._zones: dict[str, int] = {}
         """How many records are exported from each zone: where there are any, its edges go with them."""
         self._log: list[str] = []
@@ -113,8 +115,11 @@ class Feed:
     def _take(self, service: str, now: Mapping[str, Exported]) -> None:
         before = self._of.get(service, frozenset())
         for key in before - now.keys():
-            self._note(key, None)
+            if self._owner.get(key) == service:  # else it has moved to another service, which was looked at first
+                del self._owner[key]
+                self._note(key, None)
         for key, record in now.items():
+            self._owner[key] = service
             if self._items.get(key) != record:
                 self._note(key, record)
         if now:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,16 @@ def test_a_copy_that_sync_has_made_does_not_cross():
     assert change.record is not None
     assert isinstance(change.record.record, Instance)
     assert change.record.record.id == "a"
+
+
+@pytest.mark.parametrize("services", [("carts", "orders"), ("orders", "carts")])
+def test_a_record_that_moves_to_another_service_stays_whichever_is_looked_at_first(services):
+    east = East()
+    east.put("own", copy("a", services[0], namespace="n"))
+    east.put("own", copy("a", services[1], namespace="n"))
+    (change,) = east.feed.everything()
+    assert change.record is not None
+    assert change.record.record.name == services[1]
 
 
 def test_what_changes_often_is_said_once():
