@@ -33,7 +33,7 @@ from edge_sidecar.relay.server import serving
 from edge_sidecar.relay.shelf import Item, Shelf
 from edge_sidecar.reporting import Condition, Reporting
 from edge_sidecar.settings import HTTP_PORT, Settings
-from edge_sidecar.status import Status, write_status
+from edge_sidecar.status import Board, Status
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.discovery import Type
 
@@ -98,6 +98,7 @@ class Agent:
         )
         self._reporting = Reporting(settings, membership)
         self._ledger = Ledger(settings.data, self._serving)
+        self._board = Board(settings.data)
         self._socket = plan.sockets / RELAY
         self._served = -math.inf
         """When an Envoy was seen to serve last."""
@@ -267,8 +268,7 @@ class Agent:
 
     def _write_status(self, *, is_running: bool) -> None:
         held = self._membership.held
-        write_status(
-            self._settings.data,
+        self._board.write(
             Status(
                 pid=os.getpid() if is_running else 0,
                 name=held.identity.name,

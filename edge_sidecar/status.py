@@ -1,6 +1,7 @@
 """Status: what an agent says of itself in its data folder, for `edge-sidecar status`."""
 
 import fcntl
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -41,16 +42,27 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return "draining" if self.draining else "ready"
 
 
-def write_status(data: Path, status: Status) -> None:
-    """Replace what is said.
+class Board:
+    """Where an agent says how it is. Threads may write at once: each finds a whole file, and the last word stays."""
 
-    Raises:
-        OSError: it can't be written.
-    """
-    place = data / PLACE
-    made = place.with_suffix(".new")
-    made.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
-    made.replace(place)
+    def __init__(self, data: Path) -> None:
+        self._place = data / PLACE
+        self._turn = threading.Lock()
+        self._is_over = False
+
+    def write(self, status: Status) -> None:
+        """Replace what is said; nothing is said any more after a status without a process.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        made = self._place.with_suffix(".new")
+        with self._turn:
+            if self._is_over:
+                return
+            made.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
+            made.replace(self._place)
+            self._is_over = not status.pid
 
 
 def read_status(data: Path) -> Status | None:

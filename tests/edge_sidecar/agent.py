@@ -56,7 +56,10 @@ class Agent:
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
-            return await self.process.wait()
+            code = await self.process.wait()
+        if code:
+            print(self.log.read_text()[-3000:])
+        return code
 
 
 @asynccontextmanager
