@@ -35,21 +35,28 @@ class Restraint:
         self._counts: Counter[str] = Counter()
         self._windows: dict[str, Window] = {}
         self._held: dict[str, dict[str, _Held]] = {}
-        self._approved: dict[str, set[str]] = {}
+        self._approved: dict[str, dict[str, str]] = {}
+        """By rule and key, the unit."""
 
     def observe(self, unit: str, actual: Iterable[Actual], removes: Iterable[Remove]) -> None:
-        """Take note of what a unit holds now, and which of it is to be removed: nothing else of it stays held."""
+        """Take note of what a unit holds now, and which of it is to be removed.
+
+        Nothing else of it stays held, or approved: what goes another time is another question.
+        """
         now, before = Counter(one.rule for one in actual), self._of_unit.pop(unit, Counter())
         if now:
             self._of_unit[unit] = now
         if now != before:
             self._counts.update(now)
             self._counts.subtract(before)
-        if any(self._held.values()):
+        if any(self._held.values()) or any(self._approved.values()):
             still = {remove.actual.instance.key for remove in removes}
             for held in self._held.values():
                 for key in [key for key, one in held.items() if one.unit == unit and key not in still]:
                     del held[key]
+            for approved in self._approved.values():
+                for key in [key for key, where in approved.items() if where == unit and key not in still]:
+                    del approved[key]
 
     def count(self, rule: str) -> int:
         """A rule's copies."""
@@ -72,7 +79,7 @@ class Restraint:
     ) -> list[tuple[str, Remove]]:
         """The removals, by unit, that may happen now; `coming`: copies that are written and not counted yet."""
         window = self._windows[rule] = remembered(self._windows.get(rule, ()), now, self._counts[rule], limits)
-        held, approved = self._held.setdefault(rule, {}), self._approved.get(rule, set())
+        held, approved = self._held.setdefault(rule, {}), self._approved.setdefault(rule, {})
         keys = {remove.actual.instance.key: unit for unit, remove in removes}
         free = {key for key in keys if key in approved or (key in held and now - held[key].since >= limits.hold_for)}
         peak, left = max(count for _, count in window), self._counts[rule] + coming - len(keys)
@@ -82,8 +89,8 @@ class Restraint:
                 held.setdefault(key, _Held(keys[key], now))
         else:
             free = set(keys)
-        for key in free:
-            held.pop(key, None)
+        for key in free & held.keys():
+            approved[key] = held.pop(key).unit  # also where the removal fails, and is tried again
         return [(unit, remove) for unit, remove in removes if remove.actual.instance.key in free]
 
     def watch(self, rule: str, limits: Limits, now: float) -> None:
@@ -92,7 +99,7 @@ class Restraint:
 
     def gone(self, rule: str, key: str) -> None:
         """A removal has happened."""
-        self._approved.get(rule, set()).discard(key)
+        self._approved.get(rule, {}).pop(key, None)
 
     def held(self, rule: str) -> int:
         """How many removals wait."""
@@ -109,5 +116,5 @@ class Restraint:
     def approve(self, rule: str) -> set[str]:
         """Let what is held go; return the units in which that is."""
         held = self._held.get(rule, {})
-        self._approved.setdefault(rule, set()).update(held)
+        self._approved.setdefault(rule, {}).update((key, one.unit) for key, one in held.items())
         return {one.unit for one in held.values()}

@@ -116,16 +116,25 @@ def _apart_from(copies: Sequence[Copy], foreign: Sequence[Instance]) -> tuple[tu
     """The copies for which there is room, and those in whose place somebody else's record is."""
     if not foreign:
         return tuple(copies), ()
-    endpoints = {_endpoint(instance): instance for instance in foreign}
-    others = {instance.id: instance for instance in foreign} | {instance.key: instance for instance in foreign}
+    others: dict[object, list[Instance]] = {}
+    for instance in foreign:
+        for trait in (instance.key, instance.id, _endpoint(instance)):
+            others.setdefault(trait, []).append(instance)
     room, taken = [], []
     for copy in copies:
-        there = endpoints.get(_endpoint(copy.expected)) or others.get(copy.expected.id) or others.get(copy.expected.key)
+        want = copy.expected
+        rivals = (one for trait in (want.key, want.id, _endpoint(want)) for one in others.get(trait, ()))
+        there = next((one for one in rivals if _have_one_reader(want, one)), None)
         if there is None:
             room.append(copy)
         else:
             taken.append(_left_out(copy, f"{there.key} is there already, and is not ours: it is left alone"))
     return tuple(room), tuple(taken)
+
+
+def _have_one_reader(copy: Instance, there: Instance) -> bool:
+    """Whether one record would stand in the other's place: who reads one layout of a registry reads no other's."""
+    return copy.key == there.key or "" in (copy.layout, there.layout) or copy.layout == there.layout
 
 
 # ------------------------------------------------------------------------------------------------ contention

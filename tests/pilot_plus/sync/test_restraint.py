@@ -66,6 +66,21 @@ def test_what_is_wanted_again_is_held_no_more():
     assert restraint.held("r") == 3
 
 
+def test_an_approval_is_for_what_was_held_and_ends_when_it_is_wanted_again():
+    restraint, actual = observed(10)
+    restraint.let_go("r", removing(actual), LIMITS, 1.0)
+    restraint.approve("r")
+    restraint.observe("u", actual, [])
+    assert restraint.let_go("r", removing(actual), LIMITS, 2.0) == []
+
+
+def test_a_removal_that_was_let_go_and_has_failed_is_let_go_again():
+    restraint, actual = observed(10)
+    restraint.let_go("r", removing(actual), LIMITS, 1.0)
+    assert len(restraint.let_go("r", removing(actual), LIMITS, 601.0)) == 10
+    assert len(restraint.let_go("r", removing(actual), LIMITS, 602.0)) == 10
+
+
 def test_a_first_sync_that_is_taken_back_at_once_is_held_too():
     restraint, actual = Restraint(), copies(20)
     restraint.watch("r", LIMITS, 0.0)

@@ -142,6 +142,18 @@ def test_somebody_elses_record_in_its_place_is_a_conflict(theirs: Mapping[str, s
     assert plan.conflicts[0].why == "x is there already, and is not ours: it is left alone"
 
 
+def test_what_stands_in_another_layout_of_the_target_takes_nobodys_place():
+    mine = written(msgspec.structs.replace(the_copy(World({"zk": [copy("a")]}, sync=SYNC)), layout="naming"))
+    foreign = msgspec.structs.replace(copy("a"), key="x", layout="go-zero")
+    world = World({"zk": [copy("a")], "consul": [mine, foreign]}, sync=SYNC)
+    foretold = msgspec.structs.replace(
+        target(world), preview=lambda record: msgspec.structs.replace(record, key="c", layout="naming")
+    )
+    plan = planned(world, "vm/orders", ["legacy/orders"], foretold)
+    assert plan.is_done
+    assert plan.conflicts == ()
+
+
 def test_another_clusters_copy_is_not_ours():
     theirs = copy("x", origin=Origin("west", "zk", "1", ("west",)), metadata={RULE: "west/r"}, zone="west/vm")
     plan = planned(World({"consul": [theirs]}, sync=SYNC), "vm/orders", [])
