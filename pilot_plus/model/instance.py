@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import IPv6Address
 from itertools import chain
 from sys import intern
 from typing import Final, TypeAlias
@@ -198,7 +199,16 @@ def _checked_namespace(namespace: str) -> str:
 def _checked_address(address: str) -> str:
     if not address or len(address) > 255 or _NO_ADDRESS.search(address):
         raise ValueError(f"address {address[:100]!r} is no IP address or host name")
-    return _clean("address", address)
+    return _canonical_ipv6(address) if ":" in address else _clean("address", address)
+
+
+@lru_cache(maxsize=4096)
+def _canonical_ipv6(address: str) -> str:
+    """The one short form: Java writes all eight groups, others brackets, and equal addresses are one endpoint."""
+    try:
+        return str(IPv6Address(address.removeprefix("[").removesuffix("]")))
+    except ValueError as error:
+        raise ValueError(f"address {address[:100]!r} is no IP address or host name") from error
 
 
 def _checked_weight(weight: float) -> int:

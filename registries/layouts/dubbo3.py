@@ -43,6 +43,8 @@ from registries.layouts.tree import Companion, Place, below, segment, set_root
 ENDPOINTS: Final = "dubbo.endpoints"
 STORAGE: Final = "dubbo.metadata.storage-type"
 REVISION: Final = "dubbo.metadata.revision"
+BOOKING: Final = frozenset({REVISION, STORAGE})
+"""Where Dubbo finds its own metadata, and which: nothing that an instance is."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return (service,) if service else ()
         metadata, origin, zone = unmarked(entry.metadata)
         ports = _ports(entry, metadata.pop(ENDPOINTS, ""), self.protocol)
-        metadata = {name: value for name, value in metadata.items() if name not in (REVISION, STORAGE)}
+        metadata = {name: value for name, value in metadata.items() if name not in BOOKING}
         return (
             instance(
                 key=raw.path,

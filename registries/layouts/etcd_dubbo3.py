@@ -3,14 +3,17 @@
     /services/<application>/<host:port>   {"serviceName":"orders","host":"10.1.0.7","port":20880,"enabled":true,
                                            "healthy":true,"metadata":{"dubbo.endpoints":"[{\"port\":20880,…}]"}}
 
-(apache/dubbo-spi-extensions: `EtcdServiceDiscovery`; apache/dubbo: `DefaultServiceInstance`.)
+Dubbo's Go version writes the same with names of its own: `ServiceName`, `Host`, `Port`, `Enable`, `Healthy`,
+`Metadata` and `Weight`, in our scale; 0 is its default, 100.
+(apache/dubbo-spi-extensions: `EtcdServiceDiscovery`; apache/dubbo: `DefaultServiceInstance`; apache/dubbo-go:
+`registry.DefaultServiceInstance`.)
 """
 
 import msgspec
 
-from pilot_plus.model import Health, Instance, Port, instance
+from pilot_plus.model import ORDINARY_WEIGHT, Health, Instance, Port, instance
 from registries.layouts.dubbo import PROTOCOLS
-from registries.layouts.dubbo3 import ENDPOINTS, Endpoint
+from registries.layouts.dubbo3 import BOOKING, ENDPOINTS, Endpoint
 from registries.layouts.etcdkeys import as_root, split_key
 from registries.layouts.hostport import one_port
 from registries.layouts.jsontext import from_json
@@ -19,12 +22,23 @@ from registries.layouts.mark import unmarked
 
 
 class _Record(msgspec.Struct, rename="camel"):
-    host: str
+    host: str = ""
     port: int | None = None
     service_name: str = ""
     enabled: bool = True
     healthy: bool = True
     metadata: dict[str, str] | None = None
+    weight: int = 0
+
+
+class _GoRecord(msgspec.Struct, rename="pascal"):
+    host: str = ""
+    port: int | None = None
+    service_name: str = ""
+    enabled: bool = msgspec.field(default=True, name="Enable")
+    healthy: bool = True
+    metadata: dict[str, str] | None = None
+    weight: int = 0
 
 
 class EtcdDubbo3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,11 +67,16 @@ class EtcdDubbo3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def decode(self, raw: Raw) -> Decoded:
         """Read an instance; it is critical unless it is enabled and healthy."""
         service, last = split_key(self.root, raw.path)
-        record = from_json(raw.data, _Record)
+        record: _Record | _GoRecord = from_json(raw.data, _Record)
+        if not record.host:
+            record = from_json(raw.data, _GoRecord)
+        if not record.host:
+            raise ValueError("it names no host")
         if record.service_name not in ("", service):
             raise ValueError(f"its name {record.service_name[:100]!r} is not the one that its key says")
         metadata, origin, zone = unmarked(record.metadata or {})
         ports = self._ports(record, metadata.pop(ENDPOINTS, ""))
+        metadata = {name: value for name, value in metadata.items() if name not in BOOKING}
         return (
             instance(
                 key=raw.path,
@@ -66,6 +85,7 @@ class EtcdDubbo3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 address=record.host,
                 ports=ports,
                 health=Health.PASSING if record.enabled and record.healthy else Health.CRITICAL,
+                weight=record.weight if record.weight > 0 else ORDINARY_WEIGHT,
                 metadata=metadata,
                 origin=origin,
                 zone=zone,
@@ -77,7 +97,7 @@ class EtcdDubbo3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Refuse."""
         raise ValueError(f"layout dubbo3 is only read in etcd: {instance.name[:100]!r} can't be written")
 
-    def _ports(self, record: _Record, endpoints: str) -> tuple[Port, ...]:
+    def _ports(self, record: _Record | _GoRecord, endpoints: str) -> tuple[Port, ...]:
         found = from_json(endpoints.encode(), list[Endpoint]) if endpoints else []
         first_of_each = {endpoint.protocol: endpoint.port for endpoint in reversed(found)}
         if first_of_each:

@@ -5,7 +5,9 @@
                                                   "metadata":{"protocol":"grpc"}}]}
 
 A record holds one node, and its key names it; where a record holds more, the others are `<key>#<node>`. In a key a `/`
-of go-micro's becomes a `-`: the names in the JSON are the true ones.
+of go-micro's becomes a `-`: the names in the JSON are the true ones. Some versions of 3 have domains:
+`/micro/registry/<domain>/<service>/<node>` is a node of `<domain>/<service>`; the default domain, `micro`, is left
+out of the name. Versions before 1.0 put the node's `port` beside its `address`.
 
 What it can't hold, and what becomes of it:
 
@@ -40,12 +42,14 @@ from registries.layouts.mark import marked, unmarked
 
 _ANOTHER: Final = "#"
 """Between a record's key and a node that the key doesn't name."""
+_DEFAULT_DOMAIN: Final = "micro"
 
 
-class _Node(msgspec.Struct):
+class _Node(msgspec.Struct, omit_defaults=True):
     id: str = ""
     address: str = ""
     metadata: dict[str, object] | None = None
+    port: int = 0
 
 
 class _Record(msgspec.Struct):
@@ -91,9 +95,7 @@ class Micro(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"a key that holds {_ANOTHER!r} could be taken for another record's node")
         service, last = split_key(self.prefix, raw.path)
         record = from_json(raw.data, _Record)
-        name = record.name or service
-        if name.replace("/", "-") != service.replace("/", "-"):
-            raise ValueError(f"its name {name[:100]!r} is not the one that its key says")
+        name = _name_of(service, record.name)
         shared = loose_metadata(record.metadata)
         if record.version:
             shared["version"] = record.version
@@ -119,7 +121,7 @@ class Micro(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def _instance(self, key: str, name: str, node: _Node, shared: dict[str, str]) -> Instance:
         if len(key) > MAX_KEY:
             raise ValueError(f"the key with its node has {len(key)} characters, more than {MAX_KEY}")
-        address, port = split_host_port(node.address)
+        address, port = (node.address, node.port) if node.port else split_host_port(node.address)
         metadata, origin, zone = unmarked({**shared, **loose_metadata(node.metadata)})
         protocol = metadata.pop("protocol", "") or self.protocol
         return instance(
@@ -133,6 +135,21 @@ class Micro(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             zone=zone,
             layout="micro",
         )
+
+
+def _name_of(service: str, said: str) -> str:
+    """The service's name: what the record says, and the domain that only the key says.
+
+    Raises:
+        ValueError: key and record differ.
+    """
+    name = said or service
+    if name.replace("/", "-") == service.replace("/", "-"):
+        return name
+    domain, _, rest = service.partition("/")
+    if rest != name.replace("/", "-"):
+        raise ValueError(f"its name {name[:100]!r} is not the one that its key says")
+    return name if domain == _DEFAULT_DOMAIN else f"{domain}/{name}"
 
 
 def _key(path: str, last: str, node: str) -> str:

@@ -3,7 +3,8 @@
     /skydns/local/cluster/orders/x1   {"host":"10.2.0.1","port":9000,"priority":10,"weight":100,"ttl":60}
 
 is the copy `x1` of `orders.cluster.local`; with the option `domain: cluster.local` the service is `orders`. CoreDNS
-ignores fields that it doesn't know: `metadata` is ours.
+ignores fields that it doesn't know: `metadata` is ours. What answers other questions than SRV's is passed over: texts
+alone, mail, and names of addresses (below `arpa`); a bare address has no port to call, and is refused.
 
 What it can't hold, and what becomes of it:
 
@@ -43,6 +44,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     weight: int = 0
     ttl: int = 0
     mail: bool = False
+    text: str = ""
     metadata: dict[str, str] | None = None
 
 
@@ -86,11 +88,13 @@ class SkyDns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return frozenset()
 
     def decode(self, raw: Raw) -> Decoded:
-        """Read a record; one for mail is none of a service's."""
+        """Read a record; a text, one for mail and an address' name are none of a service's."""
         record = from_json(raw.data, _Record)
-        if record.mail:
-            return ()
         labels, last = split_key(self.prefix, raw.path)
+        if record.mail or (record.text and not record.host) or f"{labels}/".startswith("arpa/"):
+            return ()
+        if record.host and not record.port:
+            raise ValueError("it has no port: the name has an address, but nothing there that could be called")
         metadata, origin, zone = unmarked(record.metadata or {})
         return (
             instance(

@@ -39,6 +39,11 @@ def test_a_provider_is_read_whole():
     )
 
 
+@pytest.mark.parametrize("host", ["[fd00::9]", "fd00:0:0:0:0:0:0:9", "[FD00:0::0:9]"])
+def test_an_ipv6_address_has_one_form_however_it_was_written(host: str):
+    assert read(f"dubbo://{host}:20880/com.example.OrderService").address == "fd00::9"
+
+
 @pytest.mark.parametrize(
     ("query", "name"),
     [

@@ -24,6 +24,17 @@ def test_an_application_has_a_port_for_each_endpoint():
     assert said.metadata == (("team", "shop"),)
 
 
+def test_dubbo_in_go_writes_it_with_names_of_its_own():
+    record = (
+        '{"ID":"x","ServiceName":"orders","Host":"10.1.0.7","Port":20880,"Weight":50,"Enable":false,"Healthy":true,'
+        '"Metadata":{"dubbo.metadata.revision":"1","team":"shop"},"ServiceMetadata":null,"Tag":""}'
+    )
+    said = one(LAYOUT, KEY, record)
+    assert (said.address, said.ports, said.weight) == ("10.1.0.7", (Port("dubbo", 20880, "dubbo"),), 50)
+    assert (said.health, said.metadata) == (Health.CRITICAL, (("team", "shop"),))
+    assert one(LAYOUT, KEY, record.replace("false", "true")).health is Health.PASSING
+
+
 def test_without_endpoints_the_port_is_the_one():
     assert one(LAYOUT, KEY, '{"host":"10.1.0.7","port":1}').ports == (Port("dubbo", 1, "dubbo"),)
 
@@ -37,6 +48,7 @@ def test_what_is_disabled_or_unhealthy_is_critical(field: str):
     ("record", "reason"),
     [
         ('{"host":"10.1.0.7"}', "no port"),
+        ('{"port":20880}', "no host"),
         (RECORD.replace('"orders"', '"carts"'), "not the one that its key says"),
         ('{"host":"a","metadata":{"dubbo.endpoints":"x"}}', "JSON"),
     ],

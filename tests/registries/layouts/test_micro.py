@@ -37,6 +37,17 @@ def test_a_service_named_with_a_slash_lies_under_a_dash():
     assert (said.name, said.id, said.key) == ("shop/orders", "a/1", "/micro/registry/shop-orders/a-1")
 
 
+@pytest.mark.parametrize(("domain", "name"), [("micro", "shop/orders"), ("team", "team/shop/orders")])
+def test_a_domain_is_a_part_of_the_name_unless_it_is_the_default_one(domain: str, name: str):
+    record = '{"name":"shop/orders","metadata":{"domain":"x"},"nodes":[{"id":"a-1","address":"10.2.0.1:1"}]}'
+    assert one(LAYOUT, f"/micro/registry/{domain}/shop-orders/a-1", record).name == name
+
+
+def test_a_port_may_stand_beside_the_address():
+    said = one(LAYOUT, KEY, RECORD % '{"id":"orders-1","address":"10.2.0.1","port":9000}')
+    assert (said.address, said.ports[0].number) == ("10.2.0.1", 9000)
+
+
 def test_a_record_without_nodes_says_nothing():
     assert not LAYOUT.decode(Raw(KEY, b'{"name":"orders","nodes":[]}'))
 

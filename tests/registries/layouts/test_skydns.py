@@ -30,12 +30,20 @@ def test_a_record_without_a_weight_has_an_ordinary_one():
     assert one(LAYOUT, KEY, '{"host":"a.example","port":1}').weight == 100
 
 
-def test_a_record_for_mail_is_no_instance():
-    assert LAYOUT.decode(Raw(KEY, b'{"host":"mx.example","mail":true}')) == ()
+@pytest.mark.parametrize(
+    ("key", "record"),
+    [
+        (KEY, '{"host":"mx.example","mail":true}'),
+        (KEY, '{"text":"v=spf1","ttl":60}'),
+        ("/skydns/arpa/in-addr/10/2/0/9", '{"host":"orders.cluster.local"}'),
+    ],
+)
+def test_what_answers_other_questions_than_for_a_service_is_no_instance(key: str, record: str):
+    assert SkyDns().decode(Raw(key, record.encode())) == ()
 
 
 def test_a_record_without_a_port_is_no_endpoint():
-    with pytest.raises(ValueError, match="port 0"):
+    with pytest.raises(ValueError, match="no port"):
         LAYOUT.decode(Raw(KEY, b'{"host":"10.2.0.1"}'))
 
 
