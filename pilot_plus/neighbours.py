@@ -10,7 +10,7 @@ from typing import Final
 from pilot_plus.catalog import Catalog, Holder, Source
 from pilot_plus.catalog.admission import Admission, listens_only_on_loopback
 from pilot_plus.catalog.fold import Rules
-from pilot_plus.catalog.guard import Limits
+from pilot_plus.catalog.guard import limits_of
 from pilot_plus.catalog.naming import Naming, aliases_of
 from pilot_plus.config import Config, ConfigError, Guard, Peer
 from pilot_plus.embassy import Embassy
@@ -67,9 +67,7 @@ def rules_of(config: Config, peer: Peer) -> Rules:
         writes_reserved=True,
         naming=Naming(aliases=aliases_of(config)),
     )
-    guard = Guard()
-    limits = Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min)
-    return Rules(admission, limits)
+    return Rules(admission, limits_of(Guard()))
 
 
 def watched_of(config: Config, peer: Peer, open_: Callable[[], AbstractAsyncContextManager[Opened]]) -> Watched:

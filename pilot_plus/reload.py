@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from pilot_plus.config import Config, ConfigError, check_references
+from pilot_plus.signals import told_by
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ async def reloading(config: Config, load: Callable[[], Config], parts: Sequence[
 
     `parts` may raise ConfigError before they have changed anything; they are asked in their order.
     """
-    with _hung_up() as again:
+    with told_by(signal.SIGHUP) as again:
         while True:
             await again.wait()
             again.clear()
@@ -62,14 +62,3 @@ async def reloading(config: Config, load: Callable[[], Config], parts: Sequence[
             if found.waiting:
                 log.warning("reload: %s have changed and wait for a restart", ", ".join(found.waiting))
             log.info("reload: %s are as the file says", ", ".join(AT_ONCE))
-
-
-@contextmanager
-def _hung_up() -> Iterator[asyncio.Event]:
-    """An event that SIGHUP sets."""
-    loop, again = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, again.set)
-    try:
-        yield again
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from pilot_plus.config import Guard
+
 Window = tuple[tuple[float, int], ...]
 
 _STEPS: Final = 60
@@ -26,6 +28,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     window: float
     hold_for: float
     min: int
+
+
+def limits_of(guard: Guard) -> Limits:
+    """The limits that a configuration gives."""
+    return Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min)
 
 
 def remembered(window: Window, now: float, passing: int, limits: Limits) -> Window:

@@ -14,11 +14,12 @@ from typing import Final
 
 import msgspec
 
-from pilot_plus.catalog.guard import Limits, Window, remembered
+from pilot_plus.catalog.guard import Limits, Window, limits_of, remembered
+from pilot_plus.config import Guard
 from pilot_plus.views.actual import Actual
 from pilot_plus.views.plan import Remove
 
-DEFAULT: Final = Limits(max_removal=0.5, window=30.0, hold_for=600.0, min=5)
+DEFAULT: Final = limits_of(Guard())
 """For what a rule wrote that is gone."""
 
 

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from pilot_plus.catalog.admission import Admission, admission_of
-from pilot_plus.catalog.guard import Limits
+from pilot_plus.catalog.guard import Limits, limits_of
 from pilot_plus.config import Config, RegistrySection, SyncRule
 from pilot_plus.model import Health, Instance, Origin, Pairs, Service, Speaks, Viewer, split_service
 from pilot_plus.ports import Refused
@@ -112,7 +112,7 @@ def _filled(pattern: str, parts: dict[str, str]) -> str:
 
 
 def _rule(config: Config, section: SyncRule) -> Rule:
-    to, from_, guard = section.target, section.from_, section.guard
+    to, from_ = section.target, section.from_
     return Rule(
         name=section.name,
         mark=f"{config.cluster}/{section.name}",
@@ -127,5 +127,5 @@ def _rule(config: Config, section: SyncRule) -> Rule:
         lease=section.lease,
         lifetime=section.lifetime,
         is_applied=section.mode == "apply",
-        limits=Limits(max_removal=guard.max_removal, window=guard.window, hold_for=guard.hold_for, min=guard.min),
+        limits=limits_of(section.guard),
     )
