@@ -97,6 +97,7 @@ class Peer:
                         yield Resumed()
                 case "batch" if listed is not None:
                     self._collect(word.batch, listed)
+                    await self._say(call, pb.ReaderWord(heard=pb.Heard()))  # a long list is no silence
                 case "batch" if epoch:
                     for update in self._changes(word.batch):
                         yield update

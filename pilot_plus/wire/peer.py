@@ -14,9 +14,13 @@ from pilot_plus.wire import peer_pb2 as pb
 
 READ: Final = "/pilot_plus.peer.v1.Peer/Read"
 MAX_WORD: Final = 8 << 20
-"""Bytes of one word of a hub. A batch is cut long before."""
+"""Bytes of one word of a hub, at most."""
 BATCH: Final = 500
-"""Records in one batch."""
+"""Records in one batch, at most."""
+BATCH_BYTES: Final = 1 << 20
+"""Bytes after which a batch ends."""
+MAX_RECORD: Final = 256 << 10
+"""Bytes of one record."""
 MAX_HOPS: Final = 8
 MARK_EVERY: Final = 1.0
 """Seconds between two marks of a hub that has nothing else to say."""
@@ -93,6 +97,8 @@ def read(said: pb.Record) -> Record:
     """
     if not said.key:
         raise ValueError("the record has no key")
+    if said.ByteSize() > MAX_RECORD:
+        raise ValueError(f"the record has {said.ByteSize()} bytes, more than {MAX_RECORD}")
     if said.is_service:
         # What an instance may not hold, a service may not either; the address says nothing.
         alike = instance(

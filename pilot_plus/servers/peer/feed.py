@@ -8,6 +8,7 @@ The numbers belong to one life of the feed (its epoch). A change costs what the 
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,10 +22,16 @@ from pilot_plus.views.edges import EDGES
 from pilot_plus.views.export import Terms, edges, exported
 from pilot_plus.wire.peer import Exported
 
+log = logging.getLogger(__name__)
+
 LOG: Final = 200_000
 """Changes that are remembered."""
 PAUSE_EVERY: Final = 100
 """Services between two pauses, while the first list is made."""
+
+
+MAX_FEEDS: Final = 4
+"""Of one reader: the copies of its hub may have different configurations for a while."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -64,15 +71,22 @@ class Feed:
         """Follow the catalog until cancelled."""
         with self._holder.following() as follower:
             for number, service in enumerate(list(self._holder.current.entries)):
-                self.update(service)
+                self._look_at(service)
                 if number % PAUSE_EVERY == 0:
                     await asyncio.sleep(0)
             self.is_whole = True
             self._wake()
             while True:
                 for service in await follower.changes():
-                    self.update(service)
+                    self._look_at(service)
                 self._wake()
+
+    def _look_at(self, service: str) -> None:
+        """As `update`; a defect with one service must not take the others, or the hub."""
+        try:
+            self.update(service)
+        except Exception:
+            log.exception("peers: a service can't be told", extra={"service": service, "reader": self.terms.reader})
 
     def update(self, service: str) -> None:
         """Look at a service again."""
@@ -153,31 +167,59 @@ class Feed:
             changed.set()
 
 
+class _Lent:
+    """A feed that runs, and how many streams read it."""
+
+    def __init__(self, feed: Feed, running: asyncio.Task[None]) -> None:
+        self.feed = feed
+        self.running = running
+        self.readers = 0
+
+
 class Feeds:
     """The feeds of all readers, kept for a while after the last reader has gone, so that it can go on."""
 
     def __init__(self, holder: Holder, tasks: asyncio.TaskGroup) -> None:
         self._holder = holder
         self._tasks = tasks
-        self._feeds: dict[str, Feed] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._lent: list[_Lent] = []
 
-    def of(self, terms: Terms) -> Feed:
-        """The feed for a reader of these terms. A reader has one: with other terms its former one ends."""
-        feed = self._feeds.get(terms.reader)
-        if feed is None or feed.terms != terms:
-            if running := self._running.pop(terms.reader, None):
-                running.cancel()
-            feed = self._feeds[terms.reader] = Feed(self._holder, terms)
-            self._running[terms.reader] = self._tasks.create_task(feed.run(), name=f"feed for {terms.reader}")
-        return feed
+    @contextmanager
+    def lent(self, terms: Terms) -> Iterator[Feed]:
+        """The feed for a reader of these terms, for as long as it reads.
+
+        A reader has one feed; more only while copies of its hub read by other terms at once. What nobody reads ends
+        when its reader comes with other terms.
+
+        Raises:
+            ValueError: it reads by too many terms at once already.
+        """
+        lent = self._of(terms)
+        lent.readers += 1
+        try:
+            yield lent.feed
+        finally:
+            lent.readers -= 1
+
+    def _of(self, terms: Terms) -> _Lent:
+        theirs = [lent for lent in self._lent if lent.feed.terms.reader == terms.reader]
+        if known := next((lent for lent in theirs if lent.feed.terms == terms), None):
+            return known
+        for idle in [lent for lent in theirs if not lent.readers]:
+            idle.running.cancel()
+            self._lent.remove(idle)
+            theirs.remove(idle)
+        if len(theirs) >= MAX_FEEDS:
+            raise ValueError(f"{terms.reader!r} reads by {len(theirs)} different terms already")
+        feed = Feed(self._holder, terms)
+        self._lent.append(_Lent(feed, self._tasks.create_task(feed.run(), name=f"feed for {terms.reader}")))
+        return self._lent[-1]
 
     def end(self) -> None:
         """End every feed."""
-        for running in self._running.values():
-            running.cancel()
-        self._feeds.clear()
-        self._running.clear()
+        for lent in self._lent:
+            lent.running.cancel()
+        self._lent.clear()
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ class Reader:
 
     def hear(self, revision: int) -> None:
         """The reader holds everything up to a revision."""
-        self.heard, self.heard_at = revision, monotonic()
+        self.heard, self.heard_at = max(revision, self.heard), monotonic()
 
 
 class Readers:

@@ -9,8 +9,7 @@ reader ── Open ─▶ hub        who it is, what it wants, how far it has co
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import grpc
@@ -19,12 +18,13 @@ from grpc import StatusCode, aio
 
 from pilot_plus.model import split_service
 from pilot_plus.servers.join.calls import EXPECTED, Context, Refusal, decoded, encoded, refusal_of
-from pilot_plus.servers.peer.feed import Change, Feed, Feeds
+from pilot_plus.servers.peer.feed import Feed, Feeds
 from pilot_plus.servers.peer.readers import Reader, Readers
+from pilot_plus.servers.peer.speech import speech
 from pilot_plus.views.export import Terms
 from pilot_plus.wire import peer_pb2 as pb
 from pilot_plus.wire.meeting import MEET
-from pilot_plus.wire.peer import BATCH, MARK_EVERY, READ, Exchange, written
+from pilot_plus.wire.peer import READ, Exchange
 from pilot_plus.wire.selections import Selection
 
 MAX_PATTERNS: Final = 1000
@@ -107,12 +107,12 @@ class PeerService:
             raise Refusal(StatusCode.PERMISSION_DENIED, why)
         context.set_compression(grpc.Compression.Gzip)
         reader = self.readers.enter(opened.cluster)
-        feed = self._feeds.of(_terms(offer, opened))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                speaking = tasks.create_task(self._speak(feed, opened, reader, context))
-                refusal = await self._listen(context, reader)
-                speaking.cancel()
+            with self._feeds.lent(_terms(offer, opened)) as feed:
+                async with asyncio.TaskGroup() as tasks:
+                    speaking = tasks.create_task(self._speak(feed, opened, reader, context))
+                    refusal = await self._listen(context, reader)
+                    speaking.cancel()
         finally:
             self.readers.leave(reader)
         if refusal:
@@ -142,36 +142,11 @@ class PeerService:
 
     async def _speak(self, feed: Feed, opened: pb.Open, reader: Reader, context: Context) -> None:
         try:
-            async for word in self._words(feed, opened, reader):
+            async for word in speech(feed, opened, reader, self._is_ready, self._embassy.trust):
                 reader.bytes += word.ByteSize()
                 await context.write(word)
         except aio.BaseError:  # the connection is gone, as `_listen` hears too
             pass
-
-    async def _words(self, feed: Feed, opened: pb.Open, reader: Reader) -> AsyncIterator[pb.HubWord]:
-        while not (feed.is_whole and self._is_ready()):
-            yield pb.HubWord(mark=pb.Mark())
-            await asyncio.sleep(MARK_EVERY / 4)
-        cluster, told = feed.terms.home.cluster, ""
-        changes = feed.since(opened.revision) if opened.epoch == feed.epoch else None
-        with feed.reading() as changed:
-            if changes is not None:
-                yield pb.HubWord(begin=pb.Begin(cluster=cluster, epoch=feed.epoch, stale=feed.stale()))
-            while True:
-                revision = feed.revision
-                if changes is None:
-                    yield pb.HubWord(begin=pb.Begin(cluster=cluster, epoch=feed.epoch, whole=True))
-                    changes = feed.everything()
-                for batch in _batches(changes):
-                    reader.records += len(batch.put) + len(batch.drop)
-                    yield pb.HubWord(batch=batch)
-                reader.sent = revision
-                yield pb.HubWord(mark=pb.Mark(revision=revision))
-                if (trust := self._embassy.trust()).version != told:
-                    told = trust.version
-                    yield pb.HubWord(trust=trust)
-                await _until(changed, MARK_EVERY)
-                changes = feed.since(revision)
 
 
 async def _opened(context: Context) -> pb.Open:
@@ -189,24 +164,6 @@ async def _opened(context: Context) -> pb.Open:
 async def _word(context: Context) -> pb.ReaderWord | None:
     data: object = await context.read()
     return decoded(data, pb.ReaderWord) if isinstance(data, bytes) else None
-
-
-async def _until(changed: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await changed.wait()
-    except TimeoutError:
-        pass
-    changed.clear()
-
-
-def _batches(changes: Iterable[Change]) -> Iterable[pb.Batch]:
-    left = iter(changes)
-    while chunk := list(islice(left, BATCH)):
-        yield pb.Batch(
-            put=[written(change.record) for change in chunk if change.record is not None],
-            drop=[change.key for change in chunk if change.record is None],
-        )
 
 
 def _terms(offer: Terms, opened: pb.Open) -> Terms:
