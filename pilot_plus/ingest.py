@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from time import monotonic
@@ -18,7 +19,7 @@ import msgspec
 
 from pilot_plus import metrics
 from pilot_plus.catalog.catalog import Catalog
-from pilot_plus.catalog.fold import Folded, Rules, forget, lose, next_tick, release, restore, steps, tick, vouch
+from pilot_plus.catalog.fold import Folded, Rules, fold, forget, lose, next_tick, release, restore, steps, tick, vouch
 from pilot_plus.catalog.holder import Holder
 from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
 from pilot_plus.ports import Locating, Source, SourceLost, Vouching
@@ -61,6 +62,8 @@ class Ingest:
         """The sources that are open now, for what only some of them can be asked."""
         self._progress: dict[str, str] = {}
         """How far each source has come, for those that can go on from there."""
+        self._taken_out: Counter[str] = Counter()
+        """How often what a source had said was taken out, or changed, without a word of it."""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -83,9 +86,15 @@ class Ingest:
         return held
 
     async def forget(self, name: str) -> None:
-        """Take out everything that a source has said: it will not come back."""
-        self._progress.pop(name, None)
-        await self._queue.put((name, lambda catalog: forget(catalog, name), monotonic()))
+        """Take out everything that a source has said, unless it is in step: it will not come back."""
+
+        def act(catalog: Catalog) -> Folded | None:
+            if not catalog.sources[name].is_stale:
+                return None
+            self._must_say_everything(name)
+            return forget(catalog, name)
+
+        await self._queue.put((name, act, monotonic()))
 
     async def touch(self, services: frozenset[str]) -> None:
         """Let everybody look at services again: something that is no record of theirs decides how they are seen."""
@@ -126,8 +135,10 @@ class Ingest:
         synced = False
         try:
             async with source.open() as opened, aclosing(self._watch(source.name, opened)) as updates:
-                self._opened[source.name] = opened
+                self._opened[source.name], taken_out = opened, self._taken_out[source.name]
                 async for update in updates:
+                    if isinstance(update, Resumed) and not await self._goes_on(source, taken_out):
+                        return "it must say everything again", False
                     synced = synced or isinstance(update, Reset | Resumed)
                     if isinstance(update, Alive):
                         self._progress[source.name] = update.progress
@@ -146,6 +157,23 @@ class Ingest:
     def _watch(self, name: str, opened: Source) -> AsyncGenerator[Update, None]:
         """Go on from where the source was heard last, if it can."""
         return cast("AsyncGenerator[Update, None]", opened.watch(self._progress.get(name) or None))
+
+    async def _goes_on(self, source: Watched, taken_out: int) -> bool:
+        """Take in that a source goes on where it was; not if that is not what we hold any more."""
+        decided: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def act(catalog: Catalog) -> Folded | None:
+            is_so = self._taken_out[source.name] == taken_out
+            if not decided.done():
+                decided.set_result(is_so)
+            return fold(catalog, source.name, (Resumed(),), source.rules, monotonic()) if is_so else None
+
+        await self._queue.put((source.name, act, monotonic()))
+        return await decided
+
+    def _must_say_everything(self, name: str) -> None:
+        self._progress.pop(name, None)
+        self._taken_out[name] += 1
 
     async def _fold(self) -> None:
         """The one task that makes catalogs."""
@@ -205,7 +233,7 @@ class Ingest:
     def _ticking(self, name: str, rules: Rules) -> Act:
         def act(catalog: Catalog) -> Folded | None:
             if folded := tick(catalog, name, rules, monotonic()):
-                self._progress.pop(name, None)  # what it says next must be everything
+                self._must_say_everything(name)
             return folded
 
         return act

@@ -12,7 +12,8 @@ from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.ingest import Ingest, Watched
-from pilot_plus.model import Instance, Port, Put, Reset, Update, instance
+from pilot_plus.model import Alive, Instance, Port, Put, Reset, Resumed, Update, instance
+from pilot_plus.ports import SourceLost
 from registries import memory
 
 _stores = count()
@@ -121,9 +122,6 @@ async def test_a_source_goes_on_from_where_it_was_heard_last_if_it_can():
 
     class Resumable:
         async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
-            from pilot_plus.model import Alive, Resumed
-            from pilot_plus.ports import SourceLost
-
             asked.append(after)
             yield Resumed() if after else Reset(instances=[copy("a")])
             yield Put(copy("b")) if after else Alive("7")
@@ -140,6 +138,41 @@ async def test_a_source_goes_on_from_where_it_was_heard_last_if_it_can():
     async with world.running():
         await world.until(lambda c: keys(c, "zk/orders") == ["a", "b"])
     assert asked == [None, "7"]
+
+
+async def test_a_source_that_goes_on_where_what_it_had_said_was_taken_out_must_say_everything_again():
+    """A stream is opened while the source is frozen; what was known is taken out; then the source goes on."""
+    asked: list[str | None] = []
+    is_open, thawed = asyncio.Event(), asyncio.Event()
+
+    class Frozen:
+        async def watch(self, after: str | None = None) -> AsyncIterator[Update]:
+            asked.append(after)
+            if after:
+                is_open.set()
+                await thawed.wait()
+                yield Resumed()
+            else:
+                yield Reset(instances=[copy("a")])
+                yield Alive("7")
+            if len(asked) < 3:
+                raise SourceLost("frozen")
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def frozen() -> AsyncIterator[Frozen]:
+        yield Frozen()
+
+    world = World("zk")
+    world.ingest = Ingest(world.holder, {"zk": Watched("zk", frozen, world.watched("zk", None).rules)})
+    async with world.running():
+        async with asyncio.timeout(20):
+            await is_open.wait()
+        await world.ingest.forget("zk")
+        await world.until(lambda c: keys(c, "zk/orders") == [])
+        thawed.set()
+        await world.until(lambda c: not c.sources["zk"].is_stale and keys(c, "zk/orders") == ["a"])
+    assert asked == [None, "7", None]
 
 
 async def test_a_mass_removal_is_held_until_it_is_released():

@@ -15,6 +15,7 @@ from pilot_plus.wire.peer import Exported
 from tests.pilot_plus.servers.peer.east import East
 from tests.pilot_plus.views.world import copy, edge
 
+
 class Reader:
     """Holds what it was told."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
@@ -39,7 +40,7 @@ class Nobody:
 class Reader:
     """One stream; what it was told up to the last mark."""
 
-    def __init__(self, channel: aio.Channel, **opened: object) -> None:
+    def __init__(self, channel: aio.Channel, **opened: Any) -> None:
         self._call = channel.stream_stream(READ, pb.ReaderWord.SerializeToString, pb.HubWord.FromString)()
         self._opened = pb.Open(cluster="west", **opened)
         self.epoch, self.revision = "", 0
