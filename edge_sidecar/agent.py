@@ -5,14 +5,11 @@ it ends       out of the registries and views first, then its connections, then 
 """
 
 import asyncio
-import fcntl
 import logging
 import math
 import os
 import secrets
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -25,7 +22,9 @@ from edge_sidecar.envoy.program import find_envoy
 from edge_sidecar.ledger import Ledger
 from edge_sidecar.lifecycle import STABLE
 from edge_sidecar.membership import Membership
+from edge_sidecar.orders import Orders, heard
 from edge_sidecar.pause import Pause
+from edge_sidecar.place import data_folder, own_address
 from edge_sidecar.relay import Relay, disk
 from edge_sidecar.relay.hub import follow
 from edge_sidecar.relay.relay import acknowledged
@@ -50,24 +49,24 @@ LOOK_SOON: Final = 0.05
 DENIED_PAUSE: Final = 30.0
 
 
-class Busy(Exception):  # noqa: N818 - it says what is wrong, like every name of ours
-    """Another agent works with this data folder."""
-
-
 async def run(settings: Settings) -> None:
     """Run an agent until it is told to end by SIGTERM or SIGINT. SIGHUP replaces its Envoy.
 
     Raises:
-        Busy: another agent works with the data folder.
+        Busy: another agent has the data folder, or the address.
         Denied: there is no identity to be had.
         NoEnvoy: there is no Envoy on this machine.
-        OSError: the data folder can't be used.
+        OSError: the data folder or the address can't be used.
     """
     program = find_envoy()
     if settings.dial_out:
         log.warning("--dial-out: this version does not carry it out yet")
-    with _data_folder(settings.data) as sockets:
-        membership = await Membership.enter(settings)
+    with heard() as orders, data_folder(settings.data) as sockets, own_address(settings.address):
+        async with orders.unless_told_to_end():
+            membership = await Membership.enter(settings)
+            envoy_version = await version_of(program)
+        if orders.end.is_set():
+            return
         plan = Plan(
             program=program,
             data=settings.data,
@@ -78,7 +77,7 @@ async def run(settings: Settings) -> None:
             concurrency=settings.concurrency,
             base_id=1 + secrets.randbelow(2**31 - 1),
         )
-        await Agent(settings, membership, plan, await version_of(program)).run()
+        await Agent(settings, membership, plan, envoy_version).run(orders)
 
 
 class Agent:
@@ -110,10 +109,10 @@ class Agent:
         self._proven = -math.inf
         """When what the Envoy works with was proved last."""
 
-    async def run(self) -> None:
+    async def run(self, orders: Orders) -> None:
         """Until told to end."""
         async with serving(self._relay, self._socket), asyncio.TaskGroup() as tasks:
-            with _told_to_end(self._envoys.replace) as (end, hurry):
+            with orders.replacing(self._envoys.replace):
                 parts = (
                     self._membership.keep(),
                     *(() if self._settings.service else (self._reporting.keep(),)),
@@ -124,9 +123,9 @@ class Agent:
                 )
                 work = [tasks.create_task(part) for part in parts]
                 envoys = tasks.create_task(self._envoys.run())
-                await end.wait()
+                await orders.end.wait()
                 in_order = tasks.create_task(self._leave(envoys))
-                hurrying = tasks.create_task(hurry.wait())
+                hurrying = tasks.create_task(orders.hurry.wait())
                 await asyncio.wait([in_order, hurrying], return_when=asyncio.FIRST_COMPLETED)
                 work += [in_order, hurrying, envoys]
             for task in work:
@@ -290,45 +289,3 @@ class Agent:
     @property
     def _shelf_folder(self) -> Path:
         return self._settings.data / "xds"
-
-
-# ------------------------------------------------------------------------------------------------ the process
-
-
-@contextmanager
-def _data_folder(data: Path) -> Iterator[Path]:
-    """The data folder for this agent alone, by a name that is short enough for sockets.
-
-    Raises:
-        Busy: another agent works with it.
-        OSError: it can't be used.
-    """
-    (data / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data / "run" / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Busy(f"another agent works with {data}: give each its own --data") from error
-        number = os.open(data, os.O_PATH | os.O_DIRECTORY)
-        try:
-            yield Path(f"/proc/self/fd/{number}")
-        finally:
-            os.close(number)
-
-
-@contextmanager
-def _told_to_end(replace: Callable[[], None]) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Events that the first and the second SIGTERM or SIGINT set; SIGHUP asks for another Envoy."""
-    loop, end, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-
-    def told() -> None:
-        (hurry if end.is_set() else end).set()
-
-    acts = {signal.SIGTERM: told, signal.SIGINT: told, signal.SIGHUP: replace}
-    for number, act in acts.items():
-        loop.add_signal_handler(number, act)
-    try:
-        yield end, hurry
-    finally:
-        for number in acts:
-            loop.remove_signal_handler(number)

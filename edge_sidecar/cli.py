@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -103,9 +104,14 @@ def run(
     log_level: str,
 ) -> None:
     """Join the hub, and run an Envoy until told to end. SIGHUP replaces the Envoy without losing a connection."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # both until the agent hears them, and there is something to end
     from edge_sidecar import agent  # noqa: PLC0415 - gRPC takes longer to load than `status` to answer
     from edge_sidecar.envoy.program import NoEnvoy  # noqa: PLC0415
     from edge_sidecar.logs import log_to_stderr  # noqa: PLC0415
+    from edge_sidecar.place import Busy  # noqa: PLC0415
     from pilot_plus.wire.denied import Denied  # noqa: PLC0415
 
     log_to_stderr(log_level)
@@ -128,7 +134,7 @@ def run(
         raise click.UsageError(str(error)) from error
     try:
         asyncio.run(agent.run(settings))
-    except (Denied, NoEnvoy, agent.Busy, OSError) as error:
+    except (Denied, NoEnvoy, Busy, OSError) as error:
         raise Refusal(str(error)) from error
 
 

@@ -83,6 +83,7 @@ class Envoys:
                 match command := await self._commands.get():
                     case Launch():
                         self._lives[command.number] = tasks.create_task(self._live(command))
+                        await asyncio.sleep(0)  # it begins: cancelled before that, it would tell nobody of its end
                     case Drain():
                         tasks.create_task(self._drain(command.number))
                     case Terminate():
@@ -107,9 +108,9 @@ class Envoys:
 
     async def _live(self, launch: Launch) -> None:
         """The life of one Envoy."""
-        await asyncio.sleep(launch.pause)
         number, began, plan = launch.number, monotonic(), self._plan
         try:
+            await asyncio.sleep(launch.pause)
             content = bootstrap(node=plan.node, zone=plan.zone, number=number)
             place = await validate(plan.program, plan.data, content, number)
             (plan.data / admin_socket(number)).unlink(missing_ok=True)

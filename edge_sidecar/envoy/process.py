@@ -2,23 +2,16 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process, create_subprocess_exec
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-_LEASH: Final = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; it outlasts execv
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the agent has died")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+from pilot_plus.leash import leashed
+
 VALIDATE_WITHIN: Final = 30.0
 """Seconds."""
 END_WITHIN: Final = 5.0
@@ -76,8 +69,7 @@ async def running(program: Path, folder: Path, bootstrap: Path, options: Mapping
     """
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     command = [str(program), "-c", str(bootstrap), "--disable-hot-restart", *flags]
-    leashed = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
-    process = await create_subprocess_exec(*leashed, cwd=folder, stdin=DEVNULL, stdout=DEVNULL)
+    process = await create_subprocess_exec(*leashed(*command), cwd=folder, stdin=DEVNULL, stdout=DEVNULL)
     try:
         yield process
     finally:

@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from typing import Any, Final
 import click
 import httpx
 
+from pilot_plus.leash import leashed
 from pilot_plus.quantities import Address
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.folder import Folder
@@ -58,10 +60,10 @@ class Border:
                 async with asyncio.timeout(APPEAR_WITHIN):
                     door = await self._door(edges)
             except TimeoutError:
-                click.echo("the edges don't carry anything: is something else at 127.0.0.2 or 127.0.0.3?", err=True)
+                click.echo("the edges carry nothing: is something else at 127.0.0.2 or 127.0.0.3?", err=True)
                 return
             if door is None:
-                click.echo("without Envoy there are no edges here: `make servers` brings one", err=True)
+                click.echo(f"there are no edges here: {self._why(edges)}", err=True)
                 return
             caller = await self._member()
             while True:
@@ -95,10 +97,20 @@ class Border:
             "log-level": "error",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        command = [sys.executable, "-m", "edge_sidecar", "run", *words]
+        command = leashed(sys.executable, "-m", "edge_sidecar", "run", *words, by=signal.SIGTERM)
         environment = {**os.environ, "EDGE_SIDECAR_TOKEN": await self._token(zone, edge=True)}
-        # By vfork: uvloop forks, of which gRPC, which the hub runs in other threads, would complain aloud.
-        return await asyncio.to_thread(Popen, command, env=environment, stdout=DEVNULL, stderr=DEVNULL)
+        with self._log(zone).open("wb") as log:
+            # By vfork: uvloop forks, of which gRPC, which the hub runs in other threads, would complain aloud.
+            return await asyncio.to_thread(Popen, command, env=environment, stdout=DEVNULL, stderr=log)
+
+    def _log(self, zone: str) -> Path:
+        return self._folder / f"edge-{zone}.log"
+
+    def _why(self, edges: list[Popen[bytes]]) -> str:
+        """The last words of the first agent that has ended."""
+        zone = next(zone for zone, edge in zip(EDGES, edges, strict=True) if edge.poll() is not None)
+        said = self._log(zone).read_text(errors="replace").strip().splitlines()
+        return said[-1].removeprefix("Error: ") if said else "an agent has ended without a word"
 
     async def _token(self, zone: str, *, edge: bool) -> str:
         answer = await self._client.post("/api/v1/tokens", json={"zone": zone, "edge": edge})

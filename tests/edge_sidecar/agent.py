@@ -15,6 +15,9 @@ from devservers.parts import ENVOY, tool
 from edge_sidecar.envoy.admin import Admin
 from pilot_plus.quantities import Address
 
+NET = f"127.{64 + os.getpid() % 128}"
+"""Our own part of loopback: ports of edges are fixed, and several test runs may share a machine."""
+
 
 class Agent:
     def __init__(self, process: asyncio.subprocess.Process, data: Path, log: Path) -> None:

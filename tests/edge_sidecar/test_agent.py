@@ -14,14 +14,14 @@ import pytest
 from devservers.network import free_port
 from edge_sidecar.relay import disk
 from pilot_plus.wire.discovery import Type
-from tests.edge_sidecar.agent import Agent, agent_of
+from tests.edge_sidecar.agent import NET, Agent, agent_of
 from tests.edge_sidecar.hub import Discovery, hub_of
 from tests.edge_sidecar.resources import answering, cluster
 from tests.pilot_plus.identity.company import Company
 
 pytestmark = pytest.mark.live
 
-ADDRESS = "127.0.0.1"
+ADDRESS = f"{NET}.1.1"
 
 
 @pytest.fixture

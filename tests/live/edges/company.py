@@ -4,7 +4,6 @@ Loopback addresses stand for hosts.
 """
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,12 +15,10 @@ from pilot_plus.quantities import Address
 from pilot_plus.wire.folder import Folder
 from pilot_plus.wire.joining import join
 from pilot_plus.wire.jointoken import parse_token
-from tests.edge_sidecar.agent import Agent, agent_of
+from tests.edge_sidecar.agent import NET, Agent, agent_of
 from tests.feature.hub import Hub, hub
 
 ZONES = ("legacy", "vm", "mesh")
-NET = f"127.{64 + os.getpid() % 128}"
-"""Our own part of loopback: ports of edges are fixed, and several test runs may share a machine."""
 ADDRESSES = {"legacy": f"{NET}.2.1", "vm": f"{NET}.3.1", "mesh": f"{NET}.4.1"}
 EXPORTS = [{"services": ["*/*"], "from": [zone], "to": [other for other in ZONES if other != zone]} for zone in ZONES]
 

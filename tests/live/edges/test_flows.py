@@ -16,9 +16,9 @@ import pytest
 from devservers.envoy import Envoy
 from devservers.network import free_port
 from devservers.tls import Authority
-from tests.edge_sidecar.agent import agent_of
+from tests.edge_sidecar.agent import NET, agent_of
 from tests.live.edges.applications import echo, greeter, serving, web
-from tests.live.edges.company import ADDRESSES, NET, Company, ask, company_of, say
+from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
 
 pytestmark = pytest.mark.live
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge_sidecar.agent import NET
 from tests.live.edges.applications import serving, web
-from tests.live.edges.company import NET, Company, company_of
+from tests.live.edges.company import Company, company_of
 from tests.live.edges.load import load_on
 
 pytestmark = pytest.mark.live
