@@ -93,6 +93,16 @@ def plain_client(server: Server, **options: object) -> Iterator[Any]:
         client.close()
 
 
+def children_of(client: Any, path: str) -> dict[str, bytes]:
+    """The children of a node and what they hold, but for those that go while they are read; of no node, none."""
+    found: dict[str, bytes] = {}
+    with suppress(NoNodeError):
+        for name in client.get_children(path):
+            with suppress(NoNodeError):
+                found[name], _ = client.get(f"{path}/{name}")
+    return found
+
+
 def provider(sample: Sample) -> str:
     """The node's name."""
     metadata = "".join(f"&{name}={value}" for name, value in sample.metadata)

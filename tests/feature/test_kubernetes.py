@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devservers import Consul, ZooKeeper
-from tests.contract.backend_zookeeper import do_with
+from tests.contract.backend_zookeeper import children_of, do_with
 from tests.feature.hub import Hub, hub
 from tests.feature.test_sync import agent, rule, tree, until, until_state
 from tests.feature.test_takeover import until_one_writes
@@ -103,10 +103,7 @@ async def test_what_kubernetes_runs_is_found_in_consul_and_zookeeper(
 
     def in_zookeeper() -> list[str]:
         def read(zk: Any) -> list[str]:
-            path = f"{root}/pay"
-            nodes = (
-                [json.loads(zk.get(f"{path}/{node}")[0]) for node in zk.get_children(path)] if zk.exists(path) else []
-            )
+            nodes = map(json.loads, children_of(zk, f"{root}/pay").values())
             return sorted(f"{node['address']}:{node['port']}" for node in nodes)
 
         return do_with(zookeeper, read)

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from kazoo.exceptions import NoNodeError
 
 from devservers import Consul, Etcd, ZooKeeper
 from devservers.pytest_plugin import Fresh
-from tests.contract.backend_zookeeper import do_with
+from tests.contract.backend_zookeeper import children_of, do_with
 from tests.feature.hub import hub
 from tests.feature.test_sync import ZONES, agent, naming, tree, until
 
@@ -19,10 +18,7 @@ Target = tuple[dict[str, Any], Callable[[], int]]
 
 def in_zookeeper(server: ZooKeeper) -> Target:
     def count() -> int:
-        try:
-            return do_with(server, lambda client: len(client.get_children("/services/orders")))
-        except NoNodeError:
-            return 0
+        return do_with(server, lambda client: len(children_of(client, "/services/orders")))
 
     return tree(server, {"spring": {}}), count
 

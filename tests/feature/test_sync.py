@@ -13,7 +13,7 @@ import pytest
 
 from devservers import Consul, Etcd, ZooKeeper
 from devservers.pytest_plugin import Fresh
-from tests.contract.backend_zookeeper import do_with
+from tests.contract.backend_zookeeper import children_of, do_with
 from tests.feature.hub import Hub, hub
 
 PLACES = {"zk": "legacy", "consul": "vm", "etcd": "grid", "own": "mesh", "other": "far"}
@@ -107,11 +107,11 @@ async def test_a_dubbo_provider_is_found_natively_in_consul_and_etcd_and_theirs_
             assert_is_called_as(unquote(key).split("/providers/")[1], PROVIDER)
 
             def spring(zk: Any) -> dict[str, Any]:
-                found = {}
-                for service in zk.get_children(tree_of_spring) if zk.exists(tree_of_spring) else ():
-                    for node in zk.get_children(f"{tree_of_spring}/{service}"):
-                        found[service] = json.loads(zk.get(f"{tree_of_spring}/{service}/{node}")[0])
-                return found
+                return {
+                    service: json.loads(node)
+                    for service in children_of(zk, tree_of_spring)
+                    for node in children_of(zk, f"{tree_of_spring}/{service}").values()
+                }
 
             copies = await until(running, lambda: do_with(zookeeper, spring), lambda found: len(found) == 2)
             assert {name: (one["address"], one["port"]) for name, one in copies.items()} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 from devservers import Consul, Etcd, ZooKeeper
 from devservers.java import compile_java, curator_classpath
 from devservers.pytest_plugin import Fresh
-from tests.contract.backend_zookeeper import do_with
+from tests.contract.backend_zookeeper import children_of, do_with
 from tests.feature.hub import hub
 from tests.feature.test_sync import OWN, ZONES, agent, keys, naming, rule, tree, until, write
 
@@ -18,7 +18,7 @@ async def test_apache_curator_watches_instances_come_and_go(tmp_path: Path, zook
     watcher = compile_java(Path(__file__).with_name("CuratorWatcher.java"), curator_classpath())
     async with hub(tmp_path, zones=ZONES, registries=registries, sync=[rule("r", "etcd", "zk")]) as running:
         place = "/watched-by-curator/orders"
-        await until(running, lambda: do_with(zookeeper, lambda zk: zk.exists(place) and zk.get_children(place)), bool)
+        await until(running, lambda: do_with(zookeeper, lambda zk: children_of(zk, place)), bool)
         started = watcher.start(zookeeper.address, "/watched-by-curator", "orders", ready="watching")
         with await asyncio.to_thread(started.__enter__):
             write(etcd, "curator", "orders", 2)

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from devservers import Consul, Etcd, Postgres, ZooKeeper
-from tests.contract.backend_zookeeper import do_with
+from tests.contract.backend_zookeeper import children_of, do_with
 from tests.feature.hub import Hub, hub
 from tests.feature.test_sync import PLACES, ZONES, naming, rule, state, until, until_state, write
 
@@ -22,7 +22,7 @@ def zookeeper_target(server: ZooKeeper) -> Target:
     settings = {"hosts": server.address, "layouts": [{"spring": {"root": "/takeover"}}], "session_timeout": 3}
 
     def count() -> int:
-        return do_with(server, lambda client: len(client.get_children("/takeover/orders")))
+        return do_with(server, lambda client: len(children_of(client, "/takeover/orders")))
 
     return {"name": "zk", "kind": "zookeeper", "zone": PLACES["zk"], "settings": settings}, count
 

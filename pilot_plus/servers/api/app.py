@@ -6,7 +6,7 @@ requests are answered with bytes that are already there.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import aclosing
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeAlias
@@ -16,11 +16,12 @@ import msgspec
 from pilot_plus.config import Config
 from pilot_plus.servers.api import horizon, members, past, peers, proxies, reading, registration, sync, watch
 from pilot_plus.servers.api.answers import tail_of, with_revision
+from pilot_plus.servers.api.body import received
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.door import Door
 from pilot_plus.servers.api.openapi import document
 from pilot_plus.servers.api.problem import PROBLEM_TYPE, Problem
-from pilot_plus.servers.api.route import JSON, Answer, Ask, Route, Router, query_of
+from pilot_plus.servers.api.route import Answer, Ask, Route, Router, query_of
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-MAX_BODY: Final = 64 << 10
-UNSAID: Final = (b"", b"application/x-www-form-urlencoded")
-"""What plain clients (`curl -d`) send when nobody has told them what the body is: it is taken for the JSON that it must
-be. That a page of another site could send a form is no matter here: its `Origin` is refused."""
-BODY_WITHIN: Final = 10.0
-"""Seconds for a body to arrive."""
 STALLED: Final = 60.0
 """Seconds that a watcher may take nothing, before it is cut off."""
 ABORT: Final = "pilot_plus.abort"
@@ -110,7 +105,7 @@ class Api:
             raise
         self._door.check(method, route.role, headers)
         query = query_of(route, scope["query_string"])
-        body = await _body(headers, receive) if route.takes else b""
+        body = await received(headers, receive) if route.takes else b""
         return await route.handler(self._context, Ask(names, query, headers, body))
 
     def _problem(self, problem: Problem) -> Answer:
@@ -177,33 +172,6 @@ async def _write(parts: AsyncGenerator[bytes, None], scope: Scope, send: Send) -
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """The body of a request that needs one.
-
-    Raises:
-        Problem: 408, 413, 415.
-    """
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind not in (JSON, *UNSAID):
-        raise Problem(415, f"content-type: expected application/json, found {kind.decode('latin-1')[:100]!r}")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Problem(400, "the body ended too early")
-                body += message.get("body", b"")
-                if len(body) > MAX_BODY:
-                    raise Problem(413, f"the body is longer than {MAX_BODY} bytes")
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError as error:
-        raise Problem(
-            408, f"the body did not arrive within {BODY_WITHIN:.0f} s", ((b"connection", b"close"),)
-        ) from error
 
 
 def _version() -> str:

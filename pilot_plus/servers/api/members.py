@@ -1,34 +1,29 @@
 """Members over HTTP: join tokens, revocations and the root, for operators."""
 
-import logging
-from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import Final
 
+from pilot_plus.servers.api.body import read
 from pilot_plus.servers.api.context import Context
+from pilot_plus.servers.api.grant import granted
 from pilot_plus.servers.api.problem import Problem
-from pilot_plus.servers.api.registration import read
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
 from pilot_plus.views import membership as shapes
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 async def create_token(context: Context, ask: Ask) -> Answer:
     """Make a join token."""
     asked = read(ask, shapes.TokenRequest)
-    return context.said(await _granted(context.notary.create_token(asked)), 201)
+    return context.said(await granted(context.notary.create_token(asked)), 201)
 
 
 async def list_tokens(context: Context, _: Ask) -> Answer:
     """All tokens, without their secrets."""
-    return context.said(await _granted(context.notary.list_tokens()))
+    return context.said(await granted(context.notary.list_tokens()))
 
 
 async def revoke_token(context: Context, ask: Ask) -> Answer:
     """Take a token back."""
-    if not await _granted(context.notary.revoke_token(ask.names["id"])):
+    if not await granted(context.notary.revoke_token(ask.names["id"])):
         raise Problem(404, f"there is no token {ask.names['id'][:80]!r}")
     return Answer(status=204)
 
@@ -36,28 +31,18 @@ async def revoke_token(context: Context, ask: Ask) -> Answer:
 async def revoke(context: Context, ask: Ask) -> Answer:
     """Take an identity or a certificate back."""
     asked = read(ask, shapes.RevocationRequest)
-    return context.said(await _granted(context.notary.revoke(asked)), 201)
+    return context.said(await granted(context.notary.revoke(asked)), 201)
 
 
 async def lift(context: Context, ask: Ask) -> Answer:
     """Give an identity or a certificate back."""
-    await _granted(context.notary.lift(ask.query.get("what", "")))
+    await granted(context.notary.lift(ask.query.get("what", "")))
     return Answer(status=204)
 
 
 async def rotate(context: Context, _: Ask) -> Answer:
     """Begin to replace the root."""
-    return context.said(await _granted(context.notary.rotate()), 202)
-
-
-async def _granted(answer: Awaitable[T]) -> T:
-    try:
-        return await answer
-    except ValueError as error:
-        raise Problem(422, str(error)[:1000]) from error
-    except OSError as error:  # its text may name places
-        log.warning("the journal can't be asked: %s", error)
-        raise Problem(503, "the journal can't be read or written now", ((b"retry-after", b"1"),)) from error
+    return context.said(await granted(context.notary.rotate()), 202)
 
 
 ROUTES: Final = (

@@ -4,7 +4,7 @@ from typing import Final
 
 from pilot_plus.quantities import time_of
 from pilot_plus.servers.api.context import Context, unknown_service
-from pilot_plus.servers.api.problem import Problem
+from pilot_plus.servers.api.problem import Problem, unavailable
 from pilot_plus.servers.api.reading import MOST
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
 from pilot_plus.views import past
@@ -25,7 +25,7 @@ async def history(context: Context, ask: Ask) -> Answer:
     try:
         told = await context.past.service(f"{namespace}/{name}", at, limit)
     except OSError as error:
-        raise Problem(503, f"history can't be read: {error}", ((b"retry-after", b"1"),)) from error
+        raise unavailable(f"history can't be read: {error}") from error
     if told is None:
         raise unknown_service(namespace, name)
     return context.said(past.past(f"{namespace}/{name}", told, context.home, context.clock()))

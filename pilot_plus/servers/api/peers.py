@@ -2,13 +2,13 @@
 
 from typing import Final
 
+from pilot_plus.servers.api.body import read
 from pilot_plus.servers.api.context import Context
+from pilot_plus.servers.api.grant import granted
 from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.problem import Problem
-from pilot_plus.servers.api.registration import read
 from pilot_plus.servers.api.route import Answer, Ask, Route
 from pilot_plus.views import shapes
-from pilot_plus.wire.denied import Denied
 
 
 async def peers(context: Context, _: Ask) -> Answer:
@@ -23,32 +23,21 @@ async def peers(context: Context, _: Ask) -> Answer:
 async def invite(context: Context, ask: Ask) -> Answer:
     """Make a token with which the hub of a peer introduces itself."""
     name, neighbourhood = _peer(context, ask)
-    try:
-        token = await neighbourhood.invite(name, read(ask, shapes.PeerTokenRequest).ttl)
-    except ValueError as error:
-        raise Problem(422, str(error)) from error
+    token = await granted(neighbourhood.invite(name, read(ask, shapes.PeerTokenRequest).ttl))
     return context.said(shapes.PeerToken(peer=name, token=token), 201)
 
 
 async def join(context: Context, ask: Ask) -> Answer:
     """Introduce ourselves to a peer's hub."""
     name, neighbourhood = _peer(context, ask)
-    try:
-        await neighbourhood.join(name, read(ask, shapes.PeerJoinRequest).token)
-    except (ValueError, Denied) as error:
-        raise Problem(422, str(error)[:1000]) from error
-    except ConnectionError as error:
-        raise Problem(502, str(error)[:1000]) from error
+    await granted(neighbourhood.join(name, read(ask, shapes.PeerJoinRequest).token))
     return context.said(shapes.PeerJoined(peer=name))
 
 
 async def forget(context: Context, ask: Ask) -> Answer:
     """Take out what a retired peer has said."""
     name, neighbourhood = _peer(context, ask)
-    try:
-        count = await neighbourhood.forget(name)
-    except ValueError as error:
-        raise Problem(409, str(error)) from error
+    count = await granted(neighbourhood.forget(name), 409)
     return context.said(shapes.Forgotten(peer=name, instances=count))
 
 
@@ -82,7 +71,7 @@ ROUTES: Final = (
         takes=shapes.PeerTokenRequest,
         gives=shapes.PeerToken,
         status=201,
-        problems=(404, 422),
+        problems=(404, 422, 503),
     ),
     Route(
         method="POST",
@@ -92,7 +81,7 @@ ROUTES: Final = (
         role="operate",
         takes=shapes.PeerJoinRequest,
         gives=shapes.PeerJoined,
-        problems=(404, 422, 502),
+        problems=(404, 422, 502, 503),
     ),
     Route(
         method="POST",

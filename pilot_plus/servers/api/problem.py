@@ -30,6 +30,11 @@ class Problem(Exception):  # noqa: N818 - the word of the RFC
         )
 
 
+def unavailable(detail: str) -> Problem:
+    """Not now, and it may be tried again soon."""
+    return Problem(503, detail, ((b"retry-after", b"1"),))
+
+
 class ProblemShape(msgspec.Struct, frozen=True):
     """An error as `application/problem+json`."""
 

@@ -1,6 +1,6 @@
 """Registration: instances that register, live, change and go through the API, and what operators do."""
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 
@@ -8,15 +8,14 @@ from pilot_plus.catalog.admission import RESERVED_NAMESPACE
 from pilot_plus.model import NOWHERE, ORDINARY_WEIGHT, UNKNOWN_PROTOCOL, Health, Instance, Locality, Port, instance
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.quantities import seconds_of
+from pilot_plus.servers.api.body import read
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.desk import Conflict, Outcome, Placed, Unknown
-from pilot_plus.servers.api.problem import Problem
+from pilot_plus.servers.api.problem import Problem, unavailable
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
 
 SHORTEST_TTL: Final = 1.0
 LONGEST_TTL: Final = 86400.0
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,20 +116,6 @@ async def release(context: Context, ask: Ask) -> Answer:
     return context.said(Released(registry=name, released=await context.desk.release(name)))
 
 
-def read(ask: Ask, shape: type[S]) -> S:
-    """The body of a request.
-
-    Raises:
-        Problem: 400, and what is wrong where.
-    """
-    try:
-        return msgspec.json.decode(ask.body, type=shape)
-    except RecursionError as error:
-        raise Problem(400, "the body is nested too deeply") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise Problem(400, f"the body can't be used: {error}"[:1000]) from error
-
-
 def _instance_of(body: Registration) -> Instance:
     try:
         ttl = seconds_of(body.ttl)
@@ -187,7 +172,7 @@ def _problem_of(outcome: Outcome) -> Problem:
         case Refused(reason=reason):
             return Problem(422, reason)
         case Failed(reason=reason):
-            return Problem(503, reason, ((b"retry-after", b"1"),))
+            return unavailable(reason)
         case Done():
             raise TypeError("done is no problem")
 

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pilot_plus.servers.api.context import Context
+from pilot_plus.servers.api.grant import granted
 from pilot_plus.servers.api.problem import Problem
-from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
+from pilot_plus.servers.api.route import Answer, Ask, Handler, Parameter, Route
 from pilot_plus.views.shapes import Shape
 from pilot_plus.views.sync import SyncPlan, SyncStatus
 
@@ -55,11 +56,7 @@ async def purge(context: Context, ask: Ask) -> Answer:
 
 
 async def _steered(context: Context, ask: Ask, steer: Callable[[str], Awaitable[tuple[str, ...]]]) -> Answer:
-    try:
-        rules = await steer(_rule(context, ask))
-    except OSError as error:
-        raise Problem(503, f"the journal can't be written: {error}", ((b"retry-after", b"1"),)) from error
-    return context.said(Steered(rules=rules))
+    return context.said(Steered(rules=await granted(steer(_rule(context, ask)))))
 
 
 def _rule(context: Context, ask: Ask) -> str:
@@ -76,6 +73,19 @@ def _rule(context: Context, ask: Ask) -> str:
 
 def _names(known: tuple[str, ...]) -> str:
     return ", ".join(sorted(known)) or "none"
+
+
+def _steering(verb: str, handler: Handler, about: str) -> Route:
+    return Route(
+        method="POST",
+        path=f"/api/v1/sync/{verb}",
+        about=about,
+        handler=handler,
+        role="operate",
+        query=RULE,
+        gives=Steered,
+        problems=(404, 503),
+    )
 
 
 ROUTES: Final = (
@@ -105,34 +115,11 @@ ROUTES: Final = (
         gives=Approved,
         problems=(404,),
     ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/pause",
-        about="Change nothing of a rule any more; its leases are kept alive. It outlives a restart.",
-        handler=pause,
-        role="operate",
-        query=RULE,
-        gives=Steered,
-        problems=(404, 503),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/resume",
-        about="Take back `pause` or `purge`.",
-        handler=resume,
-        role="operate",
-        query=RULE,
-        gives=Steered,
-        problems=(404, 503),
-    ),
-    Route(
-        method="POST",
-        path="/api/v1/sync/purge",
-        about="Take back everything that a rule ever wrote, and nothing else; it writes nothing until `resume`.",
-        handler=purge,
-        role="operate",
-        query=RULE,
-        gives=Steered,
-        problems=(404, 503),
+    _steering("pause", pause, "Change nothing of a rule any more; its leases are kept alive. It outlives a restart."),
+    _steering("resume", resume, "Take back `pause` or `purge`."),
+    _steering(
+        "purge",
+        purge,
+        "Take back everything that a rule ever wrote, and nothing else; it writes nothing until `resume`.",
     ),
 )

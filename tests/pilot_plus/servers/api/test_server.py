@@ -13,7 +13,7 @@ from devservers.tls import make_tls
 from pilot_plus.config import ConfigError
 from pilot_plus.model import Put, Reset
 from pilot_plus.quantities import Address
-from pilot_plus.servers.api import app, listening_socket, protocol
+from pilot_plus.servers.api import app, body, listening_socket, protocol
 from tests.pilot_plus.servers.api.hub import CONFIG, Hub, copy
 from tests.pilot_plus.servers.api.serving import served
 
@@ -138,7 +138,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(hub, monkeypatch):
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(hub, monkeypatch):
-    monkeypatch.setattr(app, "BODY_WITHIN", 0.1)
+    monkeypatch.setattr(body, "WITHIN", 0.1)
     head = b"POST /api/v1/instances HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     async with served(hub) as port:
         assert (await exchanged(port, head, b"content-length: 9\r\n\r\n{")).startswith(b"HTTP/1.1 408")
