@@ -6,9 +6,9 @@ from typing import Any, Final
 import click
 
 from pilot_plus.cli import columns
-from pilot_plus.cli.client import Client, path_of, service_of, with_server
+from pilot_plus.cli.client import Client, path_of, service_of, with_client
 from pilot_plus.cli.main import Refusal
-from pilot_plus.cli.output import Column, Table, age_text, joined, print_data, print_fields, title, with_form
+from pilot_plus.cli.output import Column, Table, age_text, joined, print_answer, print_fields, title, with_form
 from pilot_plus.cli.proxy import print_proxy
 from pilot_plus.cli.watching import WATCHED, follow
 
@@ -49,18 +49,16 @@ _ONE: Final = {
 )
 @click.option("--from", "from_", metavar="ZONE", help="Services as this zone sees them.")
 @click.option("--as", "as_", type=click.Choice(["plain", "mesh", "grpc"]), help="What the viewer speaks.")
-@with_server
+@with_client
 def get(
     kind: str,
     service: str | None,
     form: str | None,
     watch: bool,
-    server: str,
-    ca: str | None,
+    client: Client,
     **filters: str | None,
 ) -> None:
     """List what there is of a kind. SERVICE (NAMESPACE/NAME) narrows services and instances."""
-    client = Client(server, ca)
     if service:
         filters["namespace"], filters["name"] = service_of(service)
     asked = {name.rstrip("_"): value for name, value in filters.items() if value}
@@ -70,12 +68,9 @@ def get(
         return
     path = path_of(kind)
     answer = client.pages(path, kind, **asked) if kind in _PAGED else client.get(path)
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-        return
-    if kind == "services":
+    if kind == "services" and form not in ("json", "yaml"):
         _mark_stale(client, answer["services"])
-    Table(KINDS[kind], form).print(answer[kind])
+    print_answer(answer, form, lambda listed: Table(KINDS[kind], form).print(listed[kind]))
 
 
 def _check_filters(kind: str, asked: Mapping[str, str], *, watch: bool) -> None:
@@ -103,36 +98,26 @@ def _mark_stale(client: Client, services: Iterable[dict[str, Any]]) -> None:
 @with_form
 @click.option("--from", "from_", metavar="ZONE", help="A service as this zone sees it.")
 @click.option("--as", "as_", type=click.Choice(["plain", "mesh", "grpc"]), help="What the viewer speaks.")
-@with_server
-def describe(
-    kind: str, name: str, form: str | None, from_: str | None, as_: str | None, server: str, ca: str | None
-) -> None:
+@with_client
+def describe(kind: str, name: str, form: str | None, from_: str | None, as_: str | None, client: Client) -> None:
     """Show one service (NAMESPACE/NAME), registry, zone, edge, peer or proxy with everything that is known of it."""
-    client = Client(server, ca)
     if (from_ or as_) and kind != "service":
         raise click.UsageError("--from and --as are for services")
     if kind == "service":
-        answer = client.send("GET", path_of("services", *service_of(name)), query={"from": from_, "as": as_})
-        _print_one(answer, form, _print_service)
+        answer = client.get(path_of("services", *service_of(name)), from_=from_, as_=as_)
+        print_answer(answer, form, _print_service)
     elif kind == "registry":
         answer = client.get(path_of("registries", name))
         answer["skipped_records"] = client.get(path_of("registries", name, "skipped"))["skipped"]
-        _print_one(answer, form, _print_registry)
+        print_answer(answer, form, _print_registry)
     elif kind == "proxy":
-        _print_one(client.get(path_of("proxies", name)), form, print_proxy)
+        print_answer(client.get(path_of("proxies", name)), form, print_proxy)
     else:
         found = client.get(path_of(_ONE[kind]))[_ONE[kind]]
         one = next((row for row in found if row["name"] == name), None)
         if one is None:
             raise Refusal(f"there is no {kind} {name!r}")
-        _print_one(one, form, lambda row: print_fields((head.capitalize(), row[head]) for head in row))
-
-
-def _print_one(answer: dict[str, Any], form: str | None, show: Any) -> None:
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-    else:
-        show(answer)
+        print_answer(one, form, lambda row: print_fields((head.capitalize(), row[head]) for head in row))
 
 
 def _print_service(service: Mapping[str, Any]) -> None:

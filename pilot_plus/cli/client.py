@@ -6,7 +6,8 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import wraps
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
@@ -17,11 +18,15 @@ DEFAULT_SERVER: Final = "http://127.0.0.1:7080"
 TIMEOUT: Final = 30.0
 """Seconds without a byte; a watch says something every 10."""
 
-F = TypeVar("F", bound=Callable[..., object])
 
+def with_client(command: Callable[..., object]) -> Callable[..., object]:
+    """The options that say which hub is meant; the command is given a `client` of it."""
 
-def with_server(command: F) -> F:
-    """The options that say which hub is meant."""
+    @wraps(command)
+    def commanded(*arguments: object, server: str, ca: str | None, **options: object) -> object:
+        return command(*arguments, client=Client(server, ca), **options)
+
+    called: Callable[..., object] = commanded
     for option in (
         click.option("--ca", metavar="FILE", help="Certificate authorities to trust, beside the system's."),
         click.option(
@@ -33,8 +38,8 @@ def with_server(command: F) -> F:
             help="The hub's address (or PILOT_PLUS_ADDR).",
         ),
     ):
-        command = option(command)
-    return command
+        called = option(called)
+    return called
 
 
 class Event(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from pilot_plus.cli import columns
-from pilot_plus.cli.client import Client, path_of, service_of, with_server
-from pilot_plus.cli.output import Table, joined, print_data, print_fields, title, with_form
+from pilot_plus.cli.client import Client, path_of, service_of, with_client
+from pilot_plus.cli.output import Table, joined, print_answer, print_fields, title, with_form
 
 
 @click.command()
@@ -15,14 +15,15 @@ from pilot_plus.cli.output import Table, joined, print_data, print_fields, title
 @click.option("--from", "from_", metavar="ZONE", help="Through the eyes of this zone; left out, in the catalog itself.")
 @click.option("--as", "as_", type=click.Choice(["plain", "mesh", "grpc"]), help="What the viewer speaks.")
 @with_form
-@with_server
-def explain(service: str, from_: str | None, as_: str | None, form: str | None, server: str, ca: str | None) -> None:
+@with_client
+def explain(service: str, from_: str | None, as_: str | None, form: str | None, client: Client) -> None:
     """Say for every record of SERVICE (NAMESPACE/NAME) where it lies, which way it came, who sees it, and why."""
     path = path_of("services", *service_of(service), "explain")
-    answer = Client(server, ca).send("GET", path, query={"from": from_, "as": as_})
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-        return
+    answer = client.get(path, from_=from_, as_=as_)
+    print_answer(answer, form, lambda explained: _print(service, explained, form))
+
+
+def _print(service: str, answer: Mapping[str, Any], form: str | None) -> None:
     _print_head(service, answer)
     if answer["instances"]:
         Table(columns.VERDICTS, form).print(answer["instances"])

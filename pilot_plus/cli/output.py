@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 import click
 
 Form: TypeAlias = Literal["table", "wide", "json", "yaml"]
+A = TypeVar("A")
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -50,6 +51,14 @@ def print_data(answer: object, form: str) -> None:
     import yaml  # noqa: PLC0415 - 30 ms that only this form needs
 
     click.echo(yaml.safe_dump(answer, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def print_answer(answer: A, form: str | None, show: Callable[[A], object]) -> None:
+    """An answer: for programs as it is, for people by `show`."""
+    if form in ("json", "yaml"):
+        print_data(answer, form)
+    else:
+        show(answer)
 
 
 class Table:

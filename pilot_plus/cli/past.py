@@ -8,8 +8,8 @@ from typing import Any, Final
 import click
 
 from pilot_plus.cli import columns
-from pilot_plus.cli.client import Client, path_of, service_of, with_server
-from pilot_plus.cli.output import Column, Table, print_data, with_form
+from pilot_plus.cli.client import Client, path_of, service_of, with_client
+from pilot_plus.cli.output import Column, Table, print_answer, with_form
 
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,19 +28,20 @@ TIMELINE: Final = (
 @click.option("--at", metavar="TIME", help="How it was: 14:02 (the last one), 10m (ago), 2026-11-21T14:02:07Z.")
 @click.option("--limit", type=click.IntRange(1, 10_000), help="How many changes and events, the newest.")
 @with_form
-@with_server
-def history(service: str, at: str | None, limit: int | None, form: str | None, server: str, ca: str | None) -> None:
+@with_client
+def history(service: str, at: str | None, limit: int | None, form: str | None, client: Client) -> None:
     """Show what happened to SERVICE (NAMESPACE/NAME), or how it was at a time."""
     path = path_of("services", *service_of(service), "history")
     time = moment_of(at, datetime.now().astimezone()) if at else None
-    answer = Client(server, ca).send("GET", path, query={"at": time, "limit": str(limit) if limit else None})
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-    elif at:
-        _print_state(answer, form)
-    elif answer["timeline"]:
+    answer = client.get(path, at=time, limit=str(limit) if limit else None)
+    print_answer(answer, form, lambda told: (_print_state if at else _print_timeline)(told, form))
+
+
+def _print_timeline(answer: Mapping[str, Any], form: str | None) -> None:
+    if answer["timeline"]:
         Table(TIMELINE, form).print(answer["timeline"])
     else:
+        service = f"{answer['namespace']}/{answer['name']}"
         click.echo(f"nothing has happened to {service} since {local_text(answer['known_from'])}")
 
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pilot_plus.cli.client import Client, path_of, with_server
+from pilot_plus.cli.client import Client, path_of, with_client
 
 
 @click.group()
@@ -15,28 +15,28 @@ def peer() -> None:
 @peer.command()
 @click.argument("name")
 @click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
-@with_server
-def token(name: str, ttl: str, server: str, ca: str | None) -> None:
+@with_client
+def token(name: str, ttl: str, client: Client) -> None:
     """Make a token for the hub of the cluster NAME, good once, and print it: for `peer join` there."""
-    click.echo(Client(server, ca).send("POST", path_of("peers", name, "token"), {"ttl": ttl})["token"])
+    click.echo(client.send("POST", path_of("peers", name, "token"), {"ttl": ttl})["token"])
 
 
 @peer.command()
 @click.argument("name")
 @click.argument("text", metavar="TOKEN")
-@with_server
-def join(name: str, text: str, server: str, ca: str | None) -> None:
+@with_client
+def join(name: str, text: str, client: Client) -> None:
     """Introduce this hub to that of the cluster NAME, with the TOKEN that was made there (-: read from input)."""
     if text == "-":
         text = sys.stdin.read().strip()
-    Client(server, ca).send("POST", path_of("peers", name, "join"), {"token": text})
+    client.send("POST", path_of("peers", name, "join"), {"token": text})
     click.echo(f"this hub and that of {name} know each other", err=True)
 
 
 @peer.command()
 @click.argument("name")
-@with_server
-def forget(name: str, server: str, ca: str | None) -> None:
+@with_client
+def forget(name: str, client: Client) -> None:
     """Take out what the cluster NAME has last said, here and wherever this hub passes it on. It was retired."""
-    answer = Client(server, ca).send("POST", path_of("peers", name, "forget"))
+    answer = client.send("POST", path_of("peers", name, "forget"))
     click.echo(f"{answer['instances']} instances of {name} taken out", err=True)

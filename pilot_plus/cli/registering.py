@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from pilot_plus.cli.client import Client, path_of, service_of, with_server
+from pilot_plus.cli.client import Client, path_of, service_of, with_client
 from pilot_plus.cli.main import Refusal
 
 _PORT: Final = re.compile(r"(?:(?P<name>[^:/]+):)?(?P<number>\d{1,5})(?:/(?P<protocol>[^/]+))?")
@@ -30,7 +30,7 @@ _PORT: Final = re.compile(r"(?:(?P<name>[^:/]+):)?(?P<number>\d{1,5})(?:/(?P<pro
 @click.option("--registry", help="Where it is written  [default: our own]")
 @click.option("--layout", help="In which layout  [default: the registry's first]")
 @click.option("--keep", is_flag=True, help="Send heartbeats until interrupted, then deregister.")
-@with_server
+@with_client
 def register(
     service: str,
     address: str,
@@ -42,11 +42,9 @@ def register(
     registry: str | None,
     layout: str | None,
     keep: bool,
-    server: str,
-    ca: str | None,
+    client: Client,
 ) -> None:
     """Register an instance of SERVICE (NAMESPACE/NAME)."""
-    client = Client(server, ca)
     namespace, name = service_of(service)
     found = [_port_of(text) for text in ports]
     body = {
@@ -99,10 +97,10 @@ def _try_again(client: Client, body: dict[str, Any], refused: Refusal) -> None:
 @click.argument("service")
 @click.argument("id_", metavar="ID")
 @click.option("--registry", help="Where it was registered  [default: our own]")
-@with_server
-def deregister(service: str, id_: str, registry: str | None, server: str, ca: str | None) -> None:
+@with_client
+def deregister(service: str, id_: str, registry: str | None, client: Client) -> None:
     """Deregister the instance ID of SERVICE (NAMESPACE/NAME)."""
-    Client(server, ca).send("DELETE", path_of("instances", *service_of(service), id_), query={"registry": registry})
+    client.send("DELETE", path_of("instances", *service_of(service), id_), query={"registry": registry})
     click.echo(f"{service} {id_} deregistered", err=True)
 
 
@@ -110,11 +108,11 @@ def deregister(service: str, id_: str, registry: str | None, server: str, ca: st
 @click.argument("service")
 @click.argument("id_", metavar="ID")
 @click.option("--undo", is_flag=True, help="Take it back into use.")
-@with_server
-def drain(service: str, id_: str, undo: bool, server: str, ca: str | None) -> None:
+@with_client
+def drain(service: str, id_: str, undo: bool, client: Client) -> None:
     """Let no new callers to the instance ID of SERVICE (NAMESPACE/NAME)."""
     health = "passing" if undo else "draining"
-    Client(server, ca).send("PATCH", path_of("instances", *service_of(service), id_), {"health": health})
+    client.send("PATCH", path_of("instances", *service_of(service), id_), {"health": health})
     click.echo(f"{service} {id_} is {health}", err=True)
 
 
@@ -122,19 +120,19 @@ def drain(service: str, id_: str, undo: bool, server: str, ca: str | None) -> No
 @click.argument("service")
 @click.argument("id_", metavar="ID")
 @click.argument("weight", type=click.IntRange(0, 1_000_000))
-@with_server
-def weight(service: str, id_: str, weight: int, server: str, ca: str | None) -> None:
+@with_client
+def weight(service: str, id_: str, weight: int, client: Client) -> None:
     """Give the instance ID of SERVICE (NAMESPACE/NAME) a WEIGHT; 100 is an ordinary one."""
-    Client(server, ca).send("PATCH", path_of("instances", *service_of(service), id_), {"weight": weight})
+    client.send("PATCH", path_of("instances", *service_of(service), id_), {"weight": weight})
     click.echo(f"{service} {id_} weighs {weight}", err=True)
 
 
 @click.command()
 @click.argument("registry")
-@with_server
-def release(registry: str, server: str, ca: str | None) -> None:
+@with_client
+def release(registry: str, client: Client) -> None:
     """Let the removals that the guard of REGISTRY holds happen."""
-    answer = Client(server, ca).send("POST", path_of("registries", registry, "release"))
+    answer = client.send("POST", path_of("registries", registry, "release"))
     click.echo(f"{answer['released']} released in {registry}", err=True)
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import click
 
 from pilot_plus.cli import columns
-from pilot_plus.cli.client import Client, path_of, with_server
+from pilot_plus.cli.client import Client, path_of, with_client
 from pilot_plus.cli.main import Refusal
-from pilot_plus.cli.output import Table, print_data, printable, title, with_form
+from pilot_plus.cli.output import Table, print_answer, printable, title, with_form
 
 WORK_TO_DO: Final = 3
 SIGNS: Final[Mapping[str, tuple[str, str | None]]] = {
@@ -34,15 +34,12 @@ def sync() -> None:
 @sync.command()
 @click.argument("rule", required=False)
 @with_form
-@with_server
+@with_client
 @click.pass_context
-def plan(context: click.Context, rule: str | None, form: str | None, server: str, ca: str | None) -> None:
+def plan(context: click.Context, rule: str | None, form: str | None, client: Client) -> None:
     """Show what all rules, or RULE, would write, change and remove now, and why. Exit code 3: there is work to do."""
-    answer = Client(server, ca).get(path_of("sync", "plan"), rule=rule)
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-    else:
-        _print_plan(answer, is_wide=form == "wide")
+    answer = client.get(path_of("sync", "plan"), rule=rule)
+    print_answer(answer, form, lambda planned: _print_plan(planned, is_wide=form == "wide"))
     if answer["creates"] or answer["changed"] or answer["removes"]:
         context.exit(WORK_TO_DO)
 
@@ -50,57 +47,54 @@ def plan(context: click.Context, rule: str | None, form: str | None, server: str
 @sync.command()
 @click.argument("rule", required=False)
 @with_form
-@with_server
-def status(rule: str | None, form: str | None, server: str, ca: str | None) -> None:
+@with_client
+def status(rule: str | None, form: str | None, client: Client) -> None:
     """Show how all rules, or RULE, stand in their targets: in step or not, and what is held, refused, in conflict."""
-    answer = Client(server, ca).get(path_of("sync"))
+    answer = client.get(path_of("sync"))
     answer["sync"] = [one for one in answer["sync"] if rule in (None, one["name"])]
     if rule and not answer["sync"]:
         raise Refusal(f"there is no rule {rule!r}, and none has left copies")
-    print_status(answer, form)
+    print_answer(answer, form, lambda rules: _print_status(rules, form))
 
 
 @sync.command()
 @click.argument("rule", required=False)
-@with_server
-def approve(rule: str | None, server: str, ca: str | None) -> None:
+@with_client
+def approve(rule: str | None, client: Client) -> None:
     """Let the removals go that the guard of RULE, or of any rule, holds."""
-    answer = Client(server, ca).send("POST", path_of("sync", "approve"), query={"rule": rule})
+    answer = client.send("POST", path_of("sync", "approve"), query={"rule": rule})
     click.echo(f"{answer['approved']} removals approved", err=True)
 
 
 @sync.command()
 @click.argument("rule", required=False)
-@with_server
-def pause(rule: str | None, server: str, ca: str | None) -> None:
+@with_client
+def pause(rule: str | None, client: Client) -> None:
     """Change nothing of RULE, or of any rule, any more; leases are kept alive."""
-    _steer("pause", "paused", rule, server, ca)
+    _steer("pause", "paused", rule, client)
 
 
 @sync.command()
 @click.argument("rule", required=False)
-@with_server
-def resume(rule: str | None, server: str, ca: str | None) -> None:
+@with_client
+def resume(rule: str | None, client: Client) -> None:
     """Go on with RULE, or with every rule, after `pause` or `purge`."""
-    _steer("resume", "resumed", rule, server, ca)
+    _steer("resume", "resumed", rule, client)
 
 
 @sync.command()
 @click.argument("rule", required=False)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before every rule is purged.")
-@with_server
-def purge(rule: str | None, yes: bool, server: str, ca: str | None) -> None:
+@with_client
+def purge(rule: str | None, yes: bool, client: Client) -> None:
     """Take back everything that RULE, or any rule, ever wrote, without a guard; nothing is written until `resume`."""
     if rule is None and not yes and sys.stdin.isatty():
         click.confirm("Take back everything that any rule ever wrote, in every registry?", abort=True, err=True)
-    _steer("purge", "purged", rule, server, ca)
+    _steer("purge", "purged", rule, client)
 
 
-def print_status(answer: Mapping[str, Any], form: str | None) -> None:
+def _print_status(answer: Mapping[str, Any], form: str | None) -> None:
     """Print the rules, and below them what they don't write and why."""
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-        return
     Table(columns.SYNC, form).print(answer["sync"])
     for one in answer["sync"]:
         for what in ("refused", "conflicts"):
@@ -149,6 +143,6 @@ def _sum_of(answer: Mapping[str, Any]) -> str:
 _BESIDE: Final = {"waiting": "waiting", "conflicts": "in conflict", "refused": "refused"}
 
 
-def _steer(verb: str, done: str, rule: str | None, server: str, ca: str | None) -> None:
-    answer = Client(server, ca).send("POST", path_of("sync", verb), query={"rule": rule})
+def _steer(verb: str, done: str, rule: str | None, client: Client) -> None:
+    answer = client.send("POST", path_of("sync", verb), query={"rule": rule})
     click.echo(f"{done}: {', '.join(answer['rules']) or 'nothing, for there is no rule'}", err=True)

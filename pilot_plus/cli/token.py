@@ -2,8 +2,8 @@
 
 import click
 
-from pilot_plus.cli.client import Client, path_of, with_server
-from pilot_plus.cli.output import Column, Table, print_data, with_form
+from pilot_plus.cli.client import Client, path_of, with_client
+from pilot_plus.cli.output import Column, Table, print_answer, with_form
 
 
 @click.group()
@@ -18,13 +18,13 @@ def token() -> None:
 @click.option("--name", default="", help="The only name, or client's id, that may be asked for  [default: any]")
 @click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
 @click.option("--uses", type=click.IntRange(0), default=1, show_default=True, help="How often; 0: no limit but --ttl.")
-@with_server
-def create(zone: str, edge: bool, service: str, name: str, ttl: str, uses: int, server: str, ca: str | None) -> None:
+@with_client
+def create(zone: str, edge: bool, service: str, name: str, ttl: str, uses: int, client: Client) -> None:
     """Make a join token, and print it. It is shown this once: the hub keeps only its hash."""
     if edge and service:
         raise click.UsageError("--edge or --service, not both")
     body = {"zone": zone, "edge": edge, "service": service, "name": name, "ttl": ttl, "uses": uses}
-    click.echo(Client(server, ca).send("POST", path_of("tokens"), body)["token"])
+    click.echo(client.send("POST", path_of("tokens"), body)["token"])
 
 
 COLUMNS = (
@@ -39,22 +39,19 @@ COLUMNS = (
 
 @token.command("list")
 @with_form
-@with_server
-def list_(form: str | None, server: str, ca: str | None) -> None:
+@with_client
+def list_(form: str | None, client: Client) -> None:
     """List the tokens: what each is for, and how often it was used. A day after its end one is forgotten."""
-    answer = Client(server, ca).get(path_of("tokens"))
-    if form in ("json", "yaml"):
-        print_data(answer, form)
-        return
-    Table(COLUMNS, form).print(answer["tokens"])
+    answer = client.get(path_of("tokens"))
+    print_answer(answer, form, lambda listed: Table(COLUMNS, form).print(listed["tokens"]))
 
 
 @token.command()
 @click.argument("token_id", metavar="ID")
-@with_server
-def revoke(token_id: str, server: str, ca: str | None) -> None:
+@with_client
+def revoke(token_id: str, client: Client) -> None:
     """Let nobody join with a token any more. Whoever has joined with it stays."""
-    Client(server, ca).send("DELETE", path_of("tokens", token_id))
+    client.send("DELETE", path_of("tokens", token_id))
 
 
 def _purpose(edge: bool, service: str, name: str) -> str:

@@ -25,6 +25,6 @@ async def granted(asked: Awaitable[T], status: int = 422) -> T:
         raise Problem(status, str(error)[:1000]) from error
     except ConnectionError as error:
         raise Problem(502, str(error)[:1000]) from error
-    except OSError as error:  # its text may name places
+    except OSError as error:  # one line, without a secret: see `pilot_plus.sql`
         log.warning("the journal can't be asked: %s", error)
-        raise unavailable("the journal can't be read or written now") from error
+        raise unavailable(f"the journal can't be read or written now: {error}"[:1000]) from error
