@@ -19,10 +19,11 @@ from pilot_plus.metrics import PEER_BYTES
 from pilot_plus.ports import Source as Opened
 from pilot_plus.servers import xds
 from pilot_plus.servers.peer import PeerService, feeding
-from pilot_plus.views import overview, shapes
+from pilot_plus.views import overview
 from pilot_plus.views.endpoints import home_of
 from pilot_plus.views.export import Terms
 from pilot_plus.views.growth import Growth
+from pilot_plus.views.peers import PeerList, PeerShape
 from pilot_plus.wire.look import is_loopback
 from pilot_plus.wire.selections import Selection
 
@@ -132,9 +133,9 @@ class Neighbours:
             async with xds.serving(self._door, [self._service.handler()]):
                 await asyncio.Event().wait()
 
-    def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:
+    def peers(self, catalog: Catalog, now: float) -> PeerList:
         """How every peer stands."""
-        return shapes.PeerList(peers=tuple(self._shape(peer, catalog, now) for peer in self._config.peers))
+        return PeerList(peers=tuple(self._shape(peer, catalog, now) for peer in self._config.peers))
 
     async def invite(self, name: str, ttl: str) -> str:
         """As `Embassy.invite`."""
@@ -158,11 +159,11 @@ class Neighbours:
         await self._ingest.forget(name)
         return len(source.instances)
 
-    def _shape(self, peer: Peer, catalog: Catalog, now: float) -> shapes.PeerShape:
+    def _shape(self, peer: Peer, catalog: Catalog, now: float) -> PeerShape:
         source = catalog.sources[peer.name]
         registry = overview.registry(source, self._home, now)
         reader = self._service.readers.shape(peer.name) if self._service else None
-        return shapes.PeerShape(
+        return PeerShape(
             name=peer.name,
             address=str(peer.address),
             detail=peer.detail,

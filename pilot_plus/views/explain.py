@@ -10,9 +10,9 @@ import msgspec
 from pilot_plus.catalog import Catalog, Entry, Place
 from pilot_plus.catalog.admission import Admission
 from pilot_plus.model import Instance, Viewer, short_zone, split_service
-from pilot_plus.views import shapes
 from pilot_plus.views.conditions import conditions
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of, registries_of
+from pilot_plus.views.explanation import Explanation, SkippedRecord, StepShape, VerdictShape
 from pilot_plus.views.horizon import Verdict
 from pilot_plus.views.host import host_of
 from pilot_plus.views.names import further_names
@@ -35,16 +35,16 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """Where records lie whose keys don't say it, as far as their registries were asked."""
 
 
-def in_eyes(ground: Ground, entry: Entry, found: Iterable[Verdict]) -> Iterator[shapes.VerdictShape]:
+def in_eyes(ground: Ground, entry: Entry, found: Iterable[Verdict]) -> Iterator[VerdictShape]:
     """Each record in a viewer's eyes."""
     telling = _Telling(ground, entry)
     for one in found:
         shape = telling.shape(one.place, one.addresses, one.why)
-        horizon = shapes.StepShape(step="horizon", says=one.why)
+        horizon = StepShape(step="horizon", says=one.why)
         yield msgspec.structs.replace(shape, seen=one.is_seen, steps=(*shape.steps, horizon))
 
 
-def in_catalog(ground: Ground, entry: Entry) -> Iterator[shapes.VerdictShape]:
+def in_catalog(ground: Ground, entry: Entry) -> Iterator[VerdictShape]:
     """Each record in the catalog itself: it shows an endpoint, is another record of one, or is passed over."""
     telling, left = _Telling(ground, entry), set(entry.instances)
     for endpoint in endpoints_of(ground.catalog, entry, ground.home):
@@ -55,13 +55,13 @@ def in_catalog(ground: Ground, entry: Entry) -> Iterator[shapes.VerdictShape]:
         yield telling.shape(place, (), f"{_state_of(ground.catalog, place)}; {PASSED_OVER}", conflict=PASSED_OVER)
 
 
-def skipped_only(ground: Ground, service: str) -> shapes.Explanation | None:
+def skipped_only(ground: Ground, service: str) -> Explanation | None:
     """Of a service that nothing usable is known of: records that would perhaps be it; None if there are none either."""
     namespace, name = split_service(service)
     skipped = _skipped_like(ground.catalog, [service])
     if not skipped:
         return None
-    return shapes.Explanation(
+    return Explanation(
         namespace=namespace,
         name=name,
         host=host_of(namespace, name, ground.home.domain),
@@ -74,12 +74,12 @@ def skipped_only(ground: Ground, service: str) -> shapes.Explanation | None:
 
 
 def explanation(
-    ground: Ground, entry: Entry, found: Iterable[shapes.VerdictShape], viewer: Viewer | None = None
-) -> shapes.Explanation:
+    ground: Ground, entry: Entry, found: Iterable[VerdictShape], viewer: Viewer | None = None
+) -> Explanation:
     """What is said of a service's records, with what else is to be said of the service."""
     aliases = further_names(ground.home, entry)
     natives = {one.native for one in (*entry.instances.values(), *entry.records.values()) if one.native}
-    return shapes.Explanation(
+    return Explanation(
         namespace=entry.namespace,
         name=entry.name,
         host=host_of(entry.namespace, entry.name, ground.home.domain),
@@ -103,9 +103,9 @@ class _Telling:
         self._entry = entry
         self._registries = registries_of(entry)
 
-    def shape(self, place: Place, addresses: tuple[str, ...], why: str, conflict: str = "") -> shapes.VerdictShape:
+    def shape(self, place: Place, addresses: tuple[str, ...], why: str, conflict: str = "") -> VerdictShape:
         ground, instance = self._ground, self._entry.instances[place]
-        return shapes.VerdictShape(
+        return VerdictShape(
             id=instance.id,
             registry=place[0],
             key=place[1],
@@ -121,21 +121,21 @@ class _Telling:
             steps=(*self._passage(place, instance), *self._conflict(conflict)),
         )
 
-    def _passage(self, place: Place, instance: Instance) -> Iterator[shapes.StepShape]:
+    def _passage(self, place: Place, instance: Instance) -> Iterator[StepShape]:
         ground = self._ground
         admission, lies = ground.admissions.get(place[0]), ground.places.get(place, ())
         return passage(ground.catalog, ground.home, admission, place, instance, ground.now, lies)
 
-    def _conflict(self, conflict: str) -> Iterator[shapes.StepShape]:
+    def _conflict(self, conflict: str) -> Iterator[StepShape]:
         if not conflict and len(self._registries) < 2:
             return
         prefer = self._ground.home.prefer
         policy = f"prefer {', '.join(prefer)}" if prefer else "merge"
         said = conflict or ("it counts" if prefer else "its instances are those of one service")
-        yield shapes.StepShape(step="conflict", says=f"in {', '.join(self._registries)}: {policy}; {said}")
+        yield StepShape(step="conflict", says=f"in {', '.join(self._registries)}: {policy}; {said}")
 
 
-def _counted(telling: _Telling, ground: Ground, endpoint: Endpoint, place: Place) -> shapes.VerdictShape:
+def _counted(telling: _Telling, ground: Ground, endpoint: Endpoint, place: Place) -> VerdictShape:
     state = _state_of(ground.catalog, place)
     addresses = tuple(f"{_bracketed(endpoint.instance.address)}:{port.number}" for port in endpoint.instance.ports)
     if place == endpoint.place:
@@ -158,12 +158,12 @@ def _state_of(catalog: Catalog, place: Place) -> str:
 # ------------------------------------------------------------------------------------------------ skipped
 
 
-def _skipped_like(catalog: Catalog, services: Iterable[str]) -> tuple[shapes.SkippedRecord, ...]:
+def _skipped_like(catalog: Catalog, services: Iterable[str]) -> tuple[SkippedRecord, ...]:
     """Skipped records whose place or reason names one of the services, whole or without its namespace."""
     names = {part for service in services for part in _said_as(service)}
     said = re.compile("|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])" for name in sorted(names)))
     found = (
-        shapes.SkippedRecord(registry=source.name, place=place, reason=reason)
+        SkippedRecord(registry=source.name, place=place, reason=reason)
         for source in sorted(catalog.sources.values(), key=lambda source: source.name)
         for place, reason in sorted(source.skipped.items())
         if said.search(unquote(place)) or said.search(reason)

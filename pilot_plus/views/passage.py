@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pilot_plus.catalog import Catalog, Place
 from pilot_plus.catalog.admission import Admission
 from pilot_plus.model import Instance, split_service
-from pilot_plus.views import shapes
 from pilot_plus.views.endpoints import Home, is_original
+from pilot_plus.views.explanation import StepShape
 from pilot_plus.views.overview import age, seconds_between
 
 
@@ -28,7 +28,7 @@ def passage(
     instance: Instance,
     now: float,
     lies: Sequence[str] = (),
-) -> Iterator[shapes.StepShape]:
+) -> Iterator[StepShape]:
     """The steps of a record at `now` (monotonic seconds); without an admission (a peer's) not those that it decides.
 
     `lies`: where the registry holds it, if its key doesn't say that.
@@ -47,8 +47,8 @@ def passage(
     yield _step("guard", _guard(catalog, place, now))
 
 
-def _step(step: str, says: str) -> shapes.StepShape:
-    return shapes.StepShape(step=step, says=says)
+def _step(step: str, says: str) -> StepShape:
+    return StepShape(step=step, says=says)
 
 
 def _copy_of(home: Home, place: Place, instance: Instance) -> str:

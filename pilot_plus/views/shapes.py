@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from pilot_plus.catalog import Standing
-from pilot_plus.model import Health, Locality, Origin, Port, Speaks
+from pilot_plus.model import Health, Locality, Origin, Port
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,74 +119,11 @@ class SeenService(Shape, frozen=True, kw_only=True):
     """What else it is called: whole names."""
 
 
-class StepShape(Shape, frozen=True, kw_only=True):
-    """A step on a record's way: `record`, `name`, `grant`, `accept`, `registry`, `guard`, `conflict` or `horizon`."""
-
-    step: str
-    says: str
-
-
-class VerdictShape(Shape, frozen=True, kw_only=True):
-    """What becomes of one record."""
-
-    id: str
-    registry: str
-    key: str
-    places: tuple[str, ...] = ()
-    """Where it lies in the registry, if that is not its key; two while it is being replaced."""
-    layout: str
-    zone: str
-    health: Health
-    origin: Origin
-    stale: bool
-    seen: bool
-    addresses: tuple[str, ...]
-    """`HOST:PORT`, where it is seen."""
-    why: str
-    steps: tuple[StepShape, ...] = ()
-    """From the record in the registry to who looks."""
-
-
 class SkippedShape(Shape, frozen=True, kw_only=True):
     """A record that can't be used."""
 
     place: str
     reason: str
-
-
-class SkippedRecord(SkippedShape, frozen=True, kw_only=True):
-    """A record that can't be used, and would perhaps be an instance of the service."""
-
-    registry: str
-
-
-class ServedShape(Shape, frozen=True, kw_only=True):
-    """A client that follows a service, and whether it has what the hub would send it now."""
-
-    id: str
-    zone: str
-    type: str
-    resource: str
-    state: Literal["accepted", "sent", "rejected", "waiting"]
-    reason: str | None
-
-
-class Explanation(Shape, frozen=True, kw_only=True):
-    """For every record of a service: seen or not, at which addresses, and why."""
-
-    namespace: str
-    name: str
-    host: str
-    zone: str | None = msgspec.field(name="from")
-    speaks: Speaks | None = msgspec.field(name="as")
-    conditions: tuple[Condition, ...]
-    instances: tuple[VerdictShape, ...]
-    aliases: tuple[str, ...] = ()
-    """What else the service is called."""
-    skipped: tuple[SkippedRecord, ...] = ()
-    """Records that the registries hold under this name, and that can't be used."""
-    proxies: tuple[ServedShape, ...] = ()
-    """Clients of xDS that look as the viewer does and follow the service, and whether they have what is said here."""
 
 
 class ListedInstance(InstanceShape, frozen=True, kw_only=True):
@@ -281,73 +218,6 @@ class EdgeList(Shape, frozen=True, kw_only=True):
     """All edges that the catalog knows."""
 
     edges: tuple[EdgeShape, ...]
-
-
-class ReaderShape(Shape, frozen=True, kw_only=True):
-    """A peer's hub that reads from ours now."""
-
-    since_s: float
-    revision: int
-    lag: int
-    lag_s: float
-    bytes: int
-    records: int
-
-
-class PeerShape(Shape, frozen=True, kw_only=True):
-    """Another cluster's hub: what we read from it, and what it reads from us (`reader`; null: nothing now)."""
-
-    name: str
-    address: str
-    detail: Literal["instances", "summary"]
-    state: Standing
-    age_s: float
-    instances: int
-    skipped: int
-    held: int
-    error: str | None
-    alarm: str | None
-    """What it tells us has multiplied."""
-    received_bytes: int
-    reader: ReaderShape | None
-
-
-class PeerList(Shape, frozen=True, kw_only=True):
-    """All peers of our cluster."""
-
-    peers: tuple[PeerShape, ...]
-
-
-class PeerTokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An invitation that somebody asks for."""
-
-    ttl: str = "1h"
-
-
-class PeerToken(Shape, frozen=True, kw_only=True):
-    """An invitation for the hub of another cluster. Secret."""
-
-    peer: str
-    token: str
-
-
-class PeerJoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token of the other side."""
-
-    token: str
-
-
-class PeerJoined(Shape, frozen=True, kw_only=True):
-    """A peer whose hub we know now."""
-
-    peer: str
-
-
-class Forgotten(Shape, frozen=True, kw_only=True):
-    """What a retired peer had said."""
-
-    peer: str
-    instances: int
 
 
 class WaitingShape(Shape, frozen=True, kw_only=True):

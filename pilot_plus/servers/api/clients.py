@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from pilot_plus.model import Viewer
+from pilot_plus.views.explanation import ServedShape
 from pilot_plus.views.proxies import ProxyDetail, ProxyList
-from pilot_plus.views.shapes import ServedShape
 
 
 class Clients(Protocol):

@@ -11,8 +11,9 @@ from pilot_plus.model import Speaks, Viewer
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
-from pilot_plus.views import explain, horizon, names, query, shapes
+from pilot_plus.views import explain, horizon, names, query
 from pilot_plus.views.edges import Edges
+from pilot_plus.views.explanation import Explanation, VerdictShape
 from pilot_plus.views.topology import Topology
 
 VIEW: Final = (
@@ -93,9 +94,9 @@ async def explained(context: Context, ask: Ask) -> Answer:
     return context.said(msgspec.structs.replace(found, proxies=served), catalog=catalog)
 
 
-async def _with_pauses(telling: Iterator[shapes.VerdictShape]) -> list[shapes.VerdictShape]:
+async def _with_pauses(telling: Iterator[VerdictShape]) -> list[VerdictShape]:
     """All that is told, with room for others between."""
-    told: list[shapes.VerdictShape] = []
+    told: list[VerdictShape] = []
     for one in telling:
         told.append(one)
         if len(told) % 100 == 0:
@@ -135,7 +136,7 @@ ROUTES: Final = (
         about="For every record of a service: its way from the registry, seen from a zone or not, where, and why.",
         handler=explained,
         query=VIEW,
-        gives=shapes.Explanation,
+        gives=Explanation,
         problems=(404,),
     ),
 )

@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from pilot_plus.catalog import Catalog
-from pilot_plus.views import shapes
+from pilot_plus.views.peers import PeerList
 
 
 class Neighbourhood(Protocol):
     """Our peers."""
 
-    def peers(self, catalog: Catalog, now: float) -> shapes.PeerList:
+    def peers(self, catalog: Catalog, now: float) -> PeerList:
         """How each stands, at `now` (monotonic seconds)."""
         ...
 

@@ -8,37 +8,35 @@ from pilot_plus.servers.api.grant import granted
 from pilot_plus.servers.api.neighbourhood import Neighbourhood
 from pilot_plus.servers.api.problem import Problem
 from pilot_plus.servers.api.route import Answer, Ask, Route
-from pilot_plus.views import shapes
+from pilot_plus.views.peers import Forgotten, PeerJoined, PeerJoinRequest, PeerList, PeerToken, PeerTokenRequest
 
 
 async def peers(context: Context, _: Ask) -> Answer:
     """How every peer stands, both ways."""
     catalog = context.catalog
-    listed = (
-        context.neighbourhood.peers(catalog, context.clock()) if context.neighbourhood else shapes.PeerList(peers=())
-    )
+    listed = context.neighbourhood.peers(catalog, context.clock()) if context.neighbourhood else PeerList(peers=())
     return context.said(listed, catalog=catalog)
 
 
 async def invite(context: Context, ask: Ask) -> Answer:
     """Make a token with which the hub of a peer introduces itself."""
     name, neighbourhood = _peer(context, ask)
-    token = await granted(neighbourhood.invite(name, read(ask, shapes.PeerTokenRequest).ttl))
-    return context.said(shapes.PeerToken(peer=name, token=token), 201)
+    token = await granted(neighbourhood.invite(name, read(ask, PeerTokenRequest).ttl))
+    return context.said(PeerToken(peer=name, token=token), 201)
 
 
 async def join(context: Context, ask: Ask) -> Answer:
     """Introduce ourselves to a peer's hub."""
     name, neighbourhood = _peer(context, ask)
-    await granted(neighbourhood.join(name, read(ask, shapes.PeerJoinRequest).token))
-    return context.said(shapes.PeerJoined(peer=name))
+    await granted(neighbourhood.join(name, read(ask, PeerJoinRequest).token))
+    return context.said(PeerJoined(peer=name))
 
 
 async def forget(context: Context, ask: Ask) -> Answer:
     """Take out what a retired peer has said."""
     name, neighbourhood = _peer(context, ask)
     count = await granted(neighbourhood.forget(name), 409)
-    return context.said(shapes.Forgotten(peer=name, instances=count))
+    return context.said(Forgotten(peer=name, instances=count))
 
 
 def _peer(context: Context, ask: Ask) -> tuple[str, Neighbourhood]:
@@ -60,7 +58,7 @@ ROUTES: Final = (
         path="/api/v1/peers",
         about="Hubs of other clusters: what we read from each, and what each reads from us.",
         handler=peers,
-        gives=shapes.PeerList,
+        gives=PeerList,
     ),
     Route(
         method="POST",
@@ -68,8 +66,8 @@ ROUTES: Final = (
         about="Make a token, good once, with which the hub of that cluster introduces itself. Shown this once.",
         handler=invite,
         role="operate",
-        takes=shapes.PeerTokenRequest,
-        gives=shapes.PeerToken,
+        takes=PeerTokenRequest,
+        gives=PeerToken,
         status=201,
         problems=(404, 422, 503),
     ),
@@ -79,8 +77,8 @@ ROUTES: Final = (
         about="Introduce this hub to the hub of that cluster, with the token that it has made.",
         handler=join,
         role="operate",
-        takes=shapes.PeerJoinRequest,
-        gives=shapes.PeerJoined,
+        takes=PeerJoinRequest,
+        gives=PeerJoined,
         problems=(404, 422, 502, 503),
     ),
     Route(
@@ -89,7 +87,7 @@ ROUTES: Final = (
         about="Take out what a cluster that was retired has last said; 409 while its hub is in step.",
         handler=forget,
         role="operate",
-        gives=shapes.Forgotten,
+        gives=Forgotten,
         problems=(404, 409),
     ),
 )

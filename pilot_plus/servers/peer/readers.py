@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from pilot_plus.views.shapes import ReaderShape
+from pilot_plus.views.peers import ReaderShape
 
 
 class Reader:

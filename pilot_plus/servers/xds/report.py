@@ -19,7 +19,7 @@ from pilot_plus.servers.xds.rejection import Rejection
 from pilot_plus.servers.xds.roster import Roster
 from pilot_plus.servers.xds.subscription import Subscription
 from pilot_plus.views import proxies as shapes
-from pilot_plus.views.shapes import ServedShape
+from pilot_plus.views.explanation import ServedShape
 from pilot_plus.views.xds.resource import Resource, Type
 
 _MESSAGES: Final[dict[Type, type[Message]]] = {
