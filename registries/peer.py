@@ -21,13 +21,14 @@ from pilot_plus.metrics import PEER_BYTES
 from pilot_plus.model import Alive, Drop, Instance, Origin, Put, Reset, Resumed, Service, Skipped, Update
 from pilot_plus.ports import SourceLost
 from pilot_plus.wire import peer_pb2 as pb
-from pilot_plus.wire.peer import MAX_WORD, READ, Credentials, Exchange, Record, read
+from pilot_plus.wire.peer import MAX_RECORDS, MAX_WORD, READ, Credentials, Exchange, Record, read
 from pilot_plus.wire.selections import Rule, Selection, rule_of
 
 SILENCE: Final = 5.0
 """Seconds without a mark after which the peer is lost."""
+BYTES_EACH: Final = 2048
+"""What a list may bring for each of the records that it may hold at most."""
 EDGES: Final = ("pilot-plus", "edge")
-MAX_RECORDS: Final = 1_000_000
 _SETTLING: Final = 0.01
 """Seconds for grpc's own task of a cancelled stream, which nothing can wait for, to see its end."""
 
@@ -145,10 +146,20 @@ class Peer:
     def _collect(self, batch: pb.Batch, listed: "_List") -> None:
         for update in self._changes(batch):
             listed.take(update)
-        if len(listed) > self._settings.max_records:
-            raise SourceLost(f"{self._named}: it exports more than {self._settings.max_records} records")
+        listed.bytes += batch.ByteSize()
+        most = self._settings.max_records
+        if len(listed) > most or listed.bytes > most * BYTES_EACH:
+            raise SourceLost(
+                f"{self._named}: it exports more than {most} records, or {BYTES_EACH} bytes for each of so many"
+            )
 
     def _changes(self, batch: pb.Batch) -> list[Update]:
+        updates = self._said(batch)
+        if len(self._skipped) + len(self._stale) > 2 * self._settings.max_records:
+            raise SourceLost(f"{self._named}: it says too much that can't be used")
+        return updates
+
+    def _said(self, batch: pb.Batch) -> list[Update]:
         updates: list[Update] = []
         for said in batch.put:
             try:
@@ -244,6 +255,7 @@ class _List:
     """A list under way: complete at the next mark."""
 
     def __init__(self) -> None:
+        self.bytes = 0
         self._records: dict[str, Record] = {}
         self._skipped: dict[str, Skipped] = {}
 

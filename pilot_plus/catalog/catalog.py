@@ -62,6 +62,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Instances that pass in truth: what is held does not count."""
     first_hand: int = 0
     """Those of them whose truth lies in this very source: only of these does the guard hold any."""
+    tally: int = 0
+    """What its records count for, where it has a quota (see `quota`)."""
     window: tuple[tuple[float, int], ...] = ()
     """How many passed, since when: the guard's memory."""
 

@@ -15,6 +15,7 @@ from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.catalog import MAX_SKIPPED, Catalog, Held, Place, Source, Standing
 from pilot_plus.catalog.guard import Limits, is_mass_removal, remembered, shifted
 from pilot_plus.catalog.indexing import PAUSE_EVERY, Folded, Record, indexed, instance_or_none, next_catalog, told
+from pilot_plus.catalog.quota import Tally, size_of
 from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Skipped, Update
 
 __all__ = [
@@ -39,6 +40,8 @@ class Rules(msgspec.Struct, frozen=True):
     guard: Limits | None = None
     drain_after: float | None = None
     drop_after: float | None = None
+    most: int = 0
+    """Records that it may hold; 0: any number."""
 
 
 def fold(catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float) -> Folded:
@@ -51,7 +54,7 @@ def steps(
 ) -> Generator[None, None, Folded]:
     """`fold`, pausing every few hundred records."""
     source = catalog.sources[name]
-    heard = _Heard(source, rules.admission)
+    heard = _Heard(source, rules)
     for update in updates:
         yield from heard.take(update)
     source = msgspec.structs.replace(
@@ -63,6 +66,7 @@ def steps(
         drained=source.drained and not heard.is_synced,
         skipped=heard.skipped,
         skipped_beyond=heard.skipped_beyond,
+        tally=heard.tally.held,
     )
     source, moved = _guarded(source, heard, rules.guard, now)
     return (yield from indexed(catalog, source, heard.changes, moved))
@@ -77,7 +81,8 @@ def restore(catalog: Catalog, name: str, records: Iterable[Record], admission: A
     source = catalog.sources[name]
     passing = [record for record in changes.values() if _passes(record)]
     first_hand = sum(isinstance(record, Instance) and source.is_first_hand(record) for record in passing)
-    source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand)
+    tally = sum(size_of(record) for record in changes.values())
+    source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand, tally=tally)
     return _finished(indexed(catalog, source, changes))
 
 
@@ -100,7 +105,7 @@ def release(catalog: Catalog, name: str) -> Folded:
 def forget(catalog: Catalog, name: str) -> Folded:
     """An operator says that a source is gone for good: so is all that it has said."""
     source = msgspec.structs.replace(
-        catalog.sources[name], held=Map(), passing=0, first_hand=0, window=(), skipped=Map()
+        catalog.sources[name], held=Map(), passing=0, first_hand=0, tally=0, window=(), skipped=Map()
     )
     gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
     return _finished(indexed(catalog, source, gone))
@@ -132,7 +137,7 @@ def tick(catalog: Catalog, name: str, rules: Rules, now: float) -> Folded | None
         return None
     lost_for = now - source.since
     if rules.drop_after is not None and lost_for >= rules.drop_after:
-        source = msgspec.structs.replace(source, held=Map(), passing=0, first_hand=0)
+        source = msgspec.structs.replace(source, held=Map(), passing=0, first_hand=0, tally=0)
         gone: dict[str, Record | None] = dict.fromkeys((*source.instances, *source.services))
         return _finished(indexed(catalog, source, gone))
     if rules.drain_after is not None and lost_for >= rules.drain_after and not source.drained:
@@ -162,9 +167,10 @@ def next_tick(source: Source, rules: Rules) -> float | None:
 class _Heard:
     """What a batch of updates says of a source's truth: a new state for each key that it names."""
 
-    def __init__(self, source: Source, admission: Admission) -> None:
+    def __init__(self, source: Source, rules: Rules) -> None:
         self._source = source
-        self._admission = admission
+        self._admission = rules.admission
+        self.tally = Tally(source, rules.most)
         self.changes: dict[str, Record | None] = {}
         self.explicit: set[str] = set()
         self.skipped = source.skipped
@@ -193,6 +199,7 @@ class _Heard:
         self.is_synced = True
         self.skipped, self.skipped_beyond = self.skipped and Map(), 0
         self.explicit.clear()
+        self.tally.begin_anew()
         self.changes = dict.fromkeys((*self._source.instances, *self._source.services))
         self.changes.update(dict.fromkeys(self._source.held))
         records: tuple[Sequence[Record], ...] = (reset.services, reset.instances)
@@ -204,11 +211,13 @@ class _Heard:
 
     def _put(self, record: Record) -> None:
         admission = self._admission
+        before = self._known(record.key)
         try:
-            self.changes[record.key] = (
-                admission.instance(record) if isinstance(record, Instance) else admission.service(record)
-            )
+            admitted = admission.instance(record) if isinstance(record, Instance) else admission.service(record)
+            self.tally.change(before, admitted)
+            self.changes[record.key] = admitted
         except ValueError as reason:
+            self.tally.change(before, None)
             self.changes[record.key] = None
             shown = admission.shown_as(record.namespace or admission.namespace, record.name)
             self._skip(record.key, f"{shown}: {reason}")
@@ -216,8 +225,15 @@ class _Heard:
             self._skip(record.key, "")
 
     def _drop(self, key: str) -> None:
+        self.tally.change(self._known(key), None)
         self.changes[key] = None
         self._skip(key, "")
+
+    def _known(self, key: str) -> Record | None:
+        """The record of a key as far as it is heard."""
+        if key in self.changes:
+            return self.changes[key]
+        return self._source.in_truth(key) or self._source.services.get(key)
 
     def _skip(self, place: str, reason: str) -> None:
         if not reason:

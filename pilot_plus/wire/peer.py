@@ -21,6 +21,8 @@ BATCH_BYTES: Final = 1 << 20
 """Bytes after which a batch ends."""
 MAX_RECORD: Final = 256 << 10
 """Bytes of one record."""
+MAX_RECORDS: Final = 1_000_000
+"""Of one peer; a record of many kilobytes counts for as many."""
 MAX_HOPS: Final = 8
 MARK_EVERY: Final = 1.0
 """Seconds between two marks of a hub that has nothing else to say."""
