@@ -15,10 +15,10 @@ from pilot_plus.wire import peer_pb2 as pb
 READ: Final = "/pilot_plus.peer.v1.Peer/Read"
 MAX_WORD: Final = 8 << 20
 """Bytes of one word of a hub, at most."""
-BATCH: Final = 500
+BATCH: Final = 250
 """Records in one batch, at most."""
-BATCH_BYTES: Final = 1 << 20
-"""Bytes after which a batch ends."""
+BATCH_BYTES: Final = 64 << 10
+"""Bytes after which a batch ends. Over a slow line, too, it must have come before the silence is taken for a loss."""
 MAX_RECORD: Final = 256 << 10
 """Bytes of one record."""
 MAX_RECORDS: Final = 1_000_000
