@@ -7,13 +7,13 @@ those of who is not.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from pilot_plus.model import Instance
-from pilot_plus.ports import Done, Failed, Refused, Renewing, Result, Sink, SourceLost
+from pilot_plus.ports import Done, Failed, Previewing, Refused, Renewing, Result, Sink, SourceLost
 from pilot_plus.sync.pace import Backoff
 from pilot_plus.sync.reconciler import Open
 
@@ -61,6 +61,14 @@ class Register(Protocol):
 
     def is_heard(self, one: Registration) -> bool:
         """Whether heartbeats come."""
+        ...
+
+    def is_current(self, one: Registration) -> bool:
+        """Whether it is registered as it is, and nobody is changing that."""
+        ...
+
+    def alone(self, name: Name) -> AbstractAsyncContextManager[object]:
+        """What is held while a registration changes."""
         ...
 
     async def expire(self, one: Registration) -> None:
@@ -136,6 +144,15 @@ class Branch:
         """Remove what lies under a key."""
         return await self._ask(lambda sink: sink.drop([key]))
 
+    async def end(self, one: Registration) -> Outcome:
+        """Remove what was written, or may have been: of a write that was never answered nobody has heard the key."""
+
+        async def dropped(sink: Sink) -> Sequence[Result]:
+            key = one.instance.key or _foreseen(sink, one.instance)
+            return await sink.drop([key]) if key else [Done("")]
+
+        return await self._ask(dropped)
+
     async def renew(self, key: str) -> Outcome:
         """Pass a heartbeat on."""
 
@@ -196,9 +213,22 @@ class Branch:
 
     async def _put_again(self, sink: Sink, held: Sequence[Registration]) -> list[Registration]:
         """Write; return what could not be, and is to be tried again."""
-        results = await sink.put([one.instance for one in held]) if held else []
-        for one, result in zip(held, results, strict=True):
-            if isinstance(result, Done):
+        async with AsyncExitStack() as alone:
+            current = [one for one in held if self._register.is_current(one)]
+            for one in current:
+                await alone.enter_async_context(self._register.alone(one.name))  # it is free: nothing waits here
+            results = await sink.put([one.instance for one in current]) if current else []
+            done = {
+                one.name: result.key for one, result in zip(current, results, strict=True) if isinstance(result, Done)
+            }
+            for one in current:
                 with suppress(OSError):
-                    await self._register.written_again(one, result.key)
-        return [one for one, result in zip(held, results, strict=True) if not isinstance(result, Done)]
+                    if one.name in done:
+                        await self._register.written_again(one, done[one.name])
+        return [one for one in held if one.name not in done]
+
+
+def _foreseen(sink: Sink, instance: Instance) -> str:
+    """The key under which an instance would lie, where the sink can tell."""
+    preview = sink.preview(instance) if isinstance(sink, Previewing) else None
+    return preview.key if isinstance(preview, Instance) else ""

@@ -92,7 +92,7 @@ class Fellows:
         self._present = present
         held = frozenset(held)  # before the list: what is noted meanwhile is not missing in it
         listed = {one.name: one for one in _decoded(await self._documents.list(HELD), Registration)}
-        others = {name: one for name, one in listed.items() if one.holder != self.number and name not in held}
+        others = {name: one for name, one in listed.items() if one.holder != self.number}
         is_first = self.number == min(present)
         mine = {name: one for name, one in others.items() if is_first and one.holder not in present}
         self.elsewhere = {name: one for name, one in others.items() if name not in mine}

@@ -8,6 +8,9 @@
     the hub has several copies             ─▶ one holds it; heartbeats may come to any (`fellows`)
 
 Our own registry keeps TTLs itself: there a heartbeat is passed on, and nothing is kept here.
+
+Of each registration one change happens at a time, and a branch that writes again what was lost passes by what is just
+being changed: what was deregistered meanwhile would come back, on a lease that nobody ends.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -61,6 +65,7 @@ class Registrar:
         self._fellows = Fellows(documents, presence or Alone())
         self._held: dict[Name, Registration] = {}
         self._heard: dict[Name, float] = {}
+        self._alone: WeakValueDictionary[Name, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -103,6 +108,9 @@ class Registrar:
         mine = [msgspec.structs.replace(one, holder=self._fellows.number) for one in left]
         await self._documents.write(HELD, {document_of(one.name): msgspec.json.encode(one) for one in mine})
         for one in mine:
+            if (newer := self._held.get(one.name)) is not None:  # registered anew while that was written
+                await self._note(newer)
+                continue
             self._remember(one)
             if branch := self._branches.get(one.registry):
                 branch.adopt(one.name)
@@ -112,7 +120,7 @@ class Registrar:
         if held is None:
             return
         if wish.goes:
-            await self._drop(held)
+            await self.drop(*wish.name)
         elif wish.becomes is not None:
             await self.put(wish.becomes.instance, wish.becomes.registry, wish.becomes.instance.layout)
         else:
@@ -123,13 +131,21 @@ class Registrar:
 
         Returns the registry's name, and under which key or why not.
         """
+        async with self.alone((instance.namespace, instance.name, instance.id)):
+            return await self._put(instance, registry, layout)
+
+    async def _put(self, instance: Instance, registry: str | None, layout: str) -> tuple[str, Outcome]:
         name = registry or self._own
         branch = self._branches.get(name or "")
         if name is None or branch is None:
             known = ", ".join(sorted(self._branches)) or "none"
             return name or "", Missing(f"there is no registry {name or 'of our own'!r}; there are: {known}")
+        before = self._held.get((instance.namespace, instance.name, instance.id))
+        key = before.instance.key if before and before.registry == name else ""  # only the registry says keys
         registration = Registration(
-            registry=name, instance=msgspec.structs.replace(instance, layout=layout), holder=self._fellows.number
+            registry=name,
+            instance=msgspec.structs.replace(instance, layout=layout, key=key),
+            holder=self._fellows.number,
         )
         elsewhere = self._fellows.elsewhere.get(registration.name)
         if elsewhere is not None and elsewhere.registry == name:
@@ -160,15 +176,19 @@ class Registrar:
 
     async def drop(self, namespace: str, name: str, id: str, registry: str | None = None) -> Outcome:  # noqa: A002
         """Deregister an instance that was registered here."""
-        held = self._held.get((namespace, name, id))
+        async with self.alone((namespace, name, id)):
+            return await self._drop_named(namespace, name, id, registry)
+
+    async def _drop_named(self, namespace: str, name: str, id_: str, registry: str | None) -> Outcome:
+        held = self._held.get((namespace, name, id_))
         if held is not None and registry in (None, held.registry):
             return await self._drop(held)
-        elsewhere = self._fellows.elsewhere.get((namespace, name, id))
+        elsewhere = self._fellows.elsewhere.get((namespace, name, id_))
         if elsewhere is not None and registry in (None, elsewhere.registry):
             return await self._asked(elsewhere, Wish(name=elsewhere.name, goes=True))
-        key = self._key_in_own(namespace, name, id)
+        key = self._key_in_own(namespace, name, id_)
         if registry not in (None, self._own) or self._own is None or key is None:
-            return self._absent(f"{namespace}/{name}/{id} was not registered here")
+            return self._absent(f"{namespace}/{name}/{id_} was not registered here")
         return await self._branches[self._own].drop(key)
 
     async def change(
@@ -180,17 +200,18 @@ class Registrar:
         weight: int | None,
     ) -> Outcome:
         """Change the health or the weight of an instance that was registered here."""
-        held = self._held.get((namespace, name, id)) or self._fellows.elsewhere.get((namespace, name, id))
-        there = held.instance if held else self._in_own(namespace, name, id)
-        if there is None:
-            return self._absent(f"{namespace}/{name}/{id} was not registered here")
-        changed = msgspec.structs.replace(
-            held.instance if held else _as_registered(there),
-            health=health or there.health,
-            weight=there.weight if weight is None else weight,
-        )
-        _, outcome = await self.put(changed, held.registry if held else self._own, there.layout)
-        return outcome
+        async with self.alone((namespace, name, id)):
+            held = self._held.get((namespace, name, id)) or self._fellows.elsewhere.get((namespace, name, id))
+            there = held.instance if held else self._in_own(namespace, name, id)
+            if there is None:
+                return self._absent(f"{namespace}/{name}/{id} was not registered here")
+            changed = msgspec.structs.replace(
+                held.instance if held else _as_registered(there),
+                health=health or there.health,
+                weight=there.weight if weight is None else weight,
+            )
+            _, outcome = await self._put(changed, held.registry if held else self._own, there.layout)
+            return outcome
 
     def _absent(self, reason: str) -> Outcome:
         """Not registered here; which nobody knows before everything that was is read after a start."""
@@ -209,9 +230,21 @@ class Registrar:
         """Whether heartbeats come."""
         return self._clock() - self._heard.get(one.name, 0.0) < one.instance.lease
 
+    def is_current(self, one: Registration) -> bool:
+        """Whether it is registered as it is, and nobody is changing that."""
+        return self._held.get(one.name) is one and not self.alone(one.name).locked()
+
+    def alone(self, name: Name) -> asyncio.Lock:
+        """What is held while a registration changes."""
+        return self._alone.setdefault(name, asyncio.Lock())
+
     async def expire(self, one: Registration) -> None:
         """Nobody vouches for it any more."""
-        if isinstance(await self._drop(one), Done):
+        if not self.is_current(one):
+            return
+        async with self.alone(one.name):
+            outcome = await self._drop(one)
+        if isinstance(outcome, Done):
             log.info("registration expired", extra={"registry": one.registry, "instance": "/".join(one.name)})
 
     async def written_again(self, one: Registration, key: str) -> None:
@@ -251,7 +284,7 @@ class Registrar:
         self._heard[one.name] = self._clock()
 
     async def _drop(self, one: Registration) -> Outcome:
-        outcome = await self._branches[one.registry].drop(one.instance.key) if one.instance.key else Done("")
+        outcome = await self._branches[one.registry].end(one)
         if isinstance(outcome, Done | Refused):
             with suppress(OSError):
                 await self._forget(one)

@@ -1,15 +1,16 @@
 """The registrar: who registers through the hub lives, in any registry, as long as heartbeats come."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
 
 from pilot_plus.catalog import Catalog, Holder, Standing
-from pilot_plus.model import Health
-from pilot_plus.ports import Done, Failed, Refused
+from pilot_plus.model import Health, Instance
+from pilot_plus.ports import Done, Failed, Refused, Result
 from pilot_plus.sync import Missing, Registrar
+from registries.memory import Memory
 from tests.pilot_plus.sync.hubs import Documents, Registries, configured, ids, native, running, until
 
 MINE = native("orders", "a", namespace="shop", lease=1.0)
@@ -61,6 +62,88 @@ async def test_it_goes_when_it_is_deregistered():
         assert not registries.held("zk")
         assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
         assert not documents.kinds["registration"]
+
+
+class Slow(Memory):
+    """A connection that answers late: what it was asked is done, and `answered` says when that is heard."""
+
+    answered: asyncio.Event
+    refusals = 0
+
+    async def put(self, instances: Sequence[Instance]) -> Sequence[Result]:
+        results = await super().put(instances)
+        await self.answered.wait()
+        return results
+
+    async def drop(self, keys: Sequence[str]) -> Sequence[Result]:
+        results = await super().drop(keys)
+        await self.answered.wait()
+        return results
+
+    async def renew(self, keys: Sequence[str]) -> Sequence[Result]:
+        results = await super().renew(keys)
+        self.refusals += sum(isinstance(result, Refused) for result in results)
+        return results
+
+
+def slowed(registries: Registries, name: str) -> Slow:
+    """Let this registry answer slowly."""
+    connection = Slow(registries[name])
+    connection.answered = asyncio.Event()
+    connection.answered.set()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Memory]:
+        yield connection
+
+    registries.opened[name] = opened
+    return connection
+
+
+async def test_what_is_deregistered_stays_away_though_its_lease_was_to_be_renewed_just_then():
+    registries, documents = Registries("own", "zk"), Documents()
+    connection = slowed(registries, "zk")
+    async with registrar(registries, documents) as desk, asyncio.TaskGroup() as tasks:
+        await desk.put(MINE, "zk", "")
+        connection.answered.clear()
+        dropping = tasks.create_task(desk.drop("shop", "orders", "a"))
+        await until(lambda: not registries.held("zk"))
+        await until(lambda: connection.refusals > 0)  # it is missing, and still registered
+        connection.answered.set()
+        assert await dropping == Done("shop/orders/a")
+        assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
+        assert not registries.held("zk")
+        assert not documents.kinds["registration"]
+
+
+async def test_what_is_deregistered_before_its_registration_was_answered_goes_too():
+    registries = Registries("own", "zk")
+    connection = slowed(registries, "zk")
+    async with registrar(registries) as desk, asyncio.TaskGroup() as tasks:
+        connection.answered.clear()
+        caller = tasks.create_task(desk.put(MINE, "zk", ""))
+        await until(lambda: ids(registries.held("zk")) == {"a"})
+        caller.cancel()  # who asked has gone
+        dropping = tasks.create_task(desk.drop("shop", "orders", "a"))
+        connection.answered.set()
+        assert await dropping == Done("shop/orders/a")
+        assert not registries.held("zk")
+
+
+async def test_who_registers_again_while_he_is_deregistered_is_registered():
+    registries, documents = Registries("own", "zk"), Documents()
+    connection = slowed(registries, "zk")
+    async with registrar(registries, documents) as desk, asyncio.TaskGroup() as tasks:
+        await desk.put(MINE, "zk", "")
+        connection.answered.clear()
+        dropping = tasks.create_task(desk.drop("shop", "orders", "a"))
+        await until(lambda: not registries.held("zk"))
+        again = tasks.create_task(desk.put(msgspec.structs.replace(MINE, weight=7), "zk", ""))
+        await asyncio.sleep(0)
+        connection.answered.set()
+        assert (await dropping, await again) == (Done("shop/orders/a"), ("zk", Done("shop/orders/a")))
+        assert [one.weight for one in registries.held("zk").values()] == [7]
+        assert len(documents.kinds["registration"]) == 1
 
 
 async def test_after_a_restart_its_time_begins_anew_and_what_is_missing_is_written_again():
