@@ -18,6 +18,7 @@ from typing import Any, Final
 from envoy.config.core.v3.config_source_pb2 import ConfigSource
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import Route
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 from envoy.extensions.filters.listener.tls_inspector.v3 import (
@@ -25,6 +26,9 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import (
 )
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
+)
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import (
+    header_mutation_pb2 as _early,  # noqa: F401 - named in an Any
 )
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext
@@ -77,6 +81,10 @@ def _logged(fields: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": "envoy.access_loggers.file", "typed_config": config}]
 
 
+_OURS: Final = ("x-envoy-", "x-pilot-plus-", "x-forwarded-client", "x_", "x-pilot_", "x-pilot-plus_", "x-forwarded_")
+"""What headers begin with that nobody outside may say: Envoy's and ours, also with `_` for `-`, between which many
+applications make no difference (RFC 3875)."""
+_EARLY: Final = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 _TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _INSPECTOR: Final = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 _CAREFUL: Final[dict[str, Any]] = {
@@ -85,10 +93,19 @@ _CAREFUL: Final[dict[str, Any]] = {
     "normalize_path": True,
     "merge_slashes": True,
     "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    "early_header_mutation_extensions": [
+        {
+            "name": "envoy.http.early_header_mutation.header_mutation",
+            "typed_config": {
+                "@type": _EARLY,
+                "mutations": [{"remove_on_match": {"key_matcher": {"prefix": begin}}} for begin in _OURS],
+            },
+        }
+    ],
     "preserve_external_request_id": True,
     "strip_matching_host_port": False,
     "upgrade_configs": [{"upgrade_type": "websocket"}],
-    "http2_protocol_options": {"max_concurrent_streams": 1024},
+    "http2_protocol_options": {"max_concurrent_streams": 1024, "allow_connect": True},  # by it websockets come
     "access_log": _logged(_REQUEST),
 }
 _REFUSED_TOO: Final = _logged({**_CONNECTION, "failure": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"})
@@ -179,11 +196,18 @@ def _encoded_filter(cluster: str) -> bytes:
 
 def _inbound_routes(host: str, cluster: str) -> bytes:
     """What a caller says must be what it dialled: another host may lie behind another list of callers."""
-    known = virtual_host(host, [host, f"{host}:*"], cluster, tunnels=False)
+    known = field(3, _NO_PORT) + virtual_host(host, [host, f"{host}:*"], cluster, tunnels=False)
     return text_field(1, host) + field(2, known) + _STRANGER
 
 
 _BODY: Final = {"inline_string": "the host is not the one that was asked for in the TLS handshake\n"}
+_IS_HOST: Final = {
+    "name": ":authority",
+    "string_match": {"safe_regex": {"regex": "[^:]+(:[0-9]{1,5})?"}},
+    "invert_match": True,
+}
+_NO_PORT: Final = encoded(Route, {"match": {"prefix": "/", "headers": [_IS_HOST]}, "direct_response": {"status": 421}})
+"""Where what follows the host's colon is no port: to somebody else it may be the host."""
 _STRANGER: Final = encoded(
     RouteConfiguration,
     {
@@ -207,7 +231,7 @@ _STRANGER: Final = encoded(
 def _plain_routes(host: str, cluster: str) -> bytes:
     """The next edge knows the service by its host."""
     target = {"cluster": cluster, "host_rewrite_literal": host, "append_x_forwarded_host": True}
-    content = {"name": host, "virtual_hosts": [_route_host(host, ["*"], target)], "request_headers_to_remove": [CALLER]}
+    content = {"name": host, "virtual_hosts": [_route_host(host, ["*"], target)]}
     return encoded(RouteConfiguration, content)
 
 

@@ -63,3 +63,10 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
+
+
+async def websocket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Agrees to leave HTTP, and then says everything back."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+    await echo(reader, writer)

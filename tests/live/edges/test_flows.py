@@ -17,7 +17,7 @@ from devservers.envoy import Envoy
 from devservers.network import free_port
 from devservers.tls import Authority
 from tests.edge_sidecar.agent import NET, agent_of
-from tests.live.edges.applications import echo, greeter, serving, web
+from tests.live.edges.applications import echo, greeter, serving, web, websocket
 from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
 
 pytestmark = pytest.mark.live
@@ -51,6 +51,7 @@ async def test_a_meshed_caller_reaches_a_plain_zone_by_sni_and_nobody_else_does(
         assert (await ask(LEGACY, MESH_PORT, "redis.legacy.mesh", tls=member, sni=sni))[0] == 421
         assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, path="/a%2f..%2fb"))[0] == 400
         assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, head="host: other\r\n"))[0] == 421
+        assert (await ask(LEGACY, MESH_PORT, f"{host}:80@redis.legacy.mesh", tls=member, sni=sni))[0] == 421
         both = "content-length: 1\r\ntransfer-encoding: chunked\r\n"
         assert (await ask(LEGACY, MESH_PORT, host, tls=member, sni=sni, head=both))[0] == 400
 
@@ -185,23 +186,32 @@ async def ask_patiently(address: str, port: int, host: str) -> tuple[int, str]:
 
 async def test_two_plain_zones_reach_each_other_from_edge_to_edge_over_http2(company: Company):
     heads: list[str] = []
-    async with serving(web("orders", heads)) as orders, serving(echo) as dubbo:
+    async with serving(web("orders", heads)) as orders, serving(echo) as dubbo, serving(websocket) as chat:
         await company.register("legacy/orders", "127.0.0.1", orders, "http")
         await company.register("legacy/com.example.Shop:1.0.0", "127.0.0.1", dubbo, "dubbo")
         there = await company.edge("legacy")
         await company.edge("vm")
         (door,) = await company.until_seen("legacy/orders", "vm")
         assert door[0] == ADDRESSES["vm"]
-        assert await ask(*door, "any", head="x-pilot-plus-caller: me\r\nx-forwarded-client-cert: me\r\n") == (
-            200,
-            "orders",
-        )
+        claimed = ("x-pilot-plus-caller", "X_Pilot-Plus_Caller", "x-forwarded-client-cert", "x-forwarded-client_cert")
+        said = "".join(f"{name}: me\r\n" for name in (*claimed, "x-envoy-attempt-count", "x-envoy-any"))
+        assert await ask(*door, "any", head=said) == (200, "orders")
         head = heads[-1].lower()
+        assert ": me" not in head
         assert "x-pilot-plus-caller: spiffe://east.example/zone/vm/edge/edge-vm\r\n" in head
         assert "uri=spiffe://east.example/zone/vm/edge/edge-vm\r\n" in head
         assert "host: orders.legacy.mesh\r\n" in head
         assert "x-forwarded-host: any\r\n" in head
         assert await there.figure("http.mesh|legacy/orders|http.downstream_cx_http2_total") == 1
+
+        await company.register("legacy/chat", "127.0.0.1", chat, "http")
+        (door,) = await company.until_seen("legacy/chat", "vm")
+        reader, writer = await asyncio.open_connection(*door)
+        writer.write(b"GET / HTTP/1.1\r\nhost: any\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        assert b" 101 " in (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0]
+        writer.write(b"frames")
+        assert await reader.readexactly(6) == b"frames"
+        writer.transport.abort()
 
         (door,) = await company.until_seen("legacy/com.example.Shop:1.0.0", "vm")
         reader, writer = await asyncio.open_connection(*door)
