@@ -66,6 +66,12 @@ class Etcd(Server):
         rows = found if isinstance(found, list) else []
         return {base64.b64decode(row["key"]).decode(): int(row["create_revision"]) for row in rows}
 
+    def life(self, key: str) -> int:
+        """How many seconds the lease of a key has left; 0 where it has none, or is over."""
+        kvs = self.call("/v3/kv/range", {"key": _base64(key)}).get("kvs")
+        lease = kvs[0].get("lease") if isinstance(kvs, list) else None
+        return int(str(self.call("/v3/lease/timetolive", {"ID": lease}).get("TTL", 0))) if lease else 0
+
     def delete(self, key: str, end: str | None = None) -> int:
         """Delete a key, or all keys from it up to `end`, and return the revision."""
         span = {"range_end": _base64(end)} if end else {}

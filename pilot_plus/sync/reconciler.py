@@ -65,6 +65,7 @@ class Reconciler:
         self._known = asyncio.Event()
         self._standings: tuple[object, ...] = ()
         self._is_needed = False
+        self._has_renewed = False
         self._had_turn = False
         """Whether it has been ours to write since the index was read last."""
 
@@ -86,6 +87,11 @@ class Reconciler:
     def is_standing_by(self) -> bool:
         """Whether another hub writes here."""
         return bool(self._turn.holder) and self._turn.holder != self._owner
+
+    @property
+    def has_taken_over(self) -> bool:
+        """Whether since its turn has come everything was looked at, and the leases of what was there were renewed."""
+        return self.has_compared and self._has_renewed
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -205,6 +211,7 @@ class Reconciler:
         self.planning.units.target = self.planning.target
         self.planning.settling.connected(adopts_by_writing=not isinstance(sink, Renewing))
         self._turn, self._had_turn = self._new_turn(), False
+        self._has_renewed = not isinstance(sink, Renewing)
         writing = Writing(self.registry, sink, self._world.index, self.planning.settling, self._clock)
         self.look_at_everything()
         async with asyncio.TaskGroup() as tasks:
@@ -278,7 +285,7 @@ class Reconciler:
         while True:
             while not self._turn.is_mine:  # noqa: ASYNC110 - and once it is, what another kept has little time left
                 await asyncio.sleep(min(IDLE, self._shortest_lease() / 3))
-            keys = self.planning.leased()
+            is_known, keys = self._known.is_set(), self.planning.leased()
             names = list(keys)
             for start in range(0, len(names), BATCH):
                 batch = names[start : start + BATCH]
@@ -286,6 +293,7 @@ class Reconciler:
                 lost = [key for key, result in zip(batch, results, strict=True) if not isinstance(result, Done)]
                 self._agenda.note({keys[key] for key in lost})
                 await asyncio.sleep(0)
+            self._has_renewed |= is_known
             await self._until_next_renewal()
 
     async def _until_next_renewal(self) -> None:

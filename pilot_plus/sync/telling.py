@@ -78,7 +78,7 @@ def _state(reconciler: Reconciler, name: str, mode: Mode | None, *, behind: int,
         (not reconciler.planning.is_trusted, "waiting"),
         (held > 0, "held"),
         (behind > 0 or bool(reconciler.error), "behind"),
-        (waiting > 0 or not reconciler.has_compared, "waiting"),
+        (waiting > 0 or not reconciler.has_taken_over, "waiting"),
     )
     return next((state for holds, state in states if holds), "in_step")
 

@@ -30,6 +30,7 @@ class Leases:
         self._owner = owner
         self._silence = silence
         self._due: dict[int, float] = {}  # when to renew each, monotonic
+        self._asked: dict[int, asyncio.Future[bool]] = {}  # adopted, and not answered yet
         self._new = asyncio.Event()
         self._lost: SourceLost | None = None
 
@@ -50,11 +51,25 @@ class Leases:
             except Declined as error:
                 if error.code is not StatusCode.FAILED_PRECONDITION:  # it is there already
                     raise
-            self.adopt(lease)
+            self._adopt(lease)
         return lease
 
-    def adopt(self, lease: int) -> None:
-        """Keep a lease of ours that is there, from now on."""
+    async def take_over(self, lease: int) -> bool:
+        """Keep a lease of ours from now on; whether the server still has it. Its time begins anew.
+
+        Raises:
+            SourceLost: leases can't be kept any more.
+        """
+        self.check()
+        if lease not in self._due:
+            self._asked[lease] = asyncio.get_running_loop().create_future()
+            self._adopt(lease)
+        asked = self._asked.get(lease)
+        is_there = await asyncio.shield(asked) if asked is not None else True
+        self.check()
+        return is_there
+
+    def _adopt(self, lease: int) -> None:
         if lease not in self._due:
             self._due[lease] = monotonic()
             self._new.set()
@@ -81,8 +96,14 @@ class Leases:
                     answer = await stream.read(self._silence)
                     if answer.TTL <= 0:
                         self.forget(answer.ID)
+                    if asked := self._asked.pop(answer.ID, None):
+                        asked.set_result(answer.TTL > 0)
         except SourceLost as lost:
             self._lost = lost
+        finally:
+            for asked in self._asked.values():
+                asked.set_result(False)
+            self._asked.clear()
 
     async def _beats(self) -> AsyncIterator[wire.LeaseKeepAliveRequest]:
         while True:

@@ -111,11 +111,11 @@ class Writer:
             results: dict[str, Write | Result] = {key: Done(key) for key in known}
             async for key, found in self._found([sought[key] for key in sought.keys() - known], results):
                 there = concerned(sought[key], found)
-                ours = [kv.lease for kv in there if self._owner.holds(kv.lease)]
-                if ours:
-                    self._leases.adopt(ours[0])
-                    self._kept[key] = ours[0]
-                results[key] = Done(key) if ours else Refused("it is not there, or on no lease of ours")
+                lease = next((kv.lease for kv in there if self._owner.holds(kv.lease)), 0)
+                is_kept = lease != 0 and await self._leases.take_over(lease)
+                if is_kept:
+                    self._kept[key] = lease
+                results[key] = Done(key) if is_kept else Refused("it is not there, or on no lease of ours")
             refused = Refused("no layout here has such a key")
             return [result if not isinstance(result := results.get(key, refused), Write) else refused for key in keys]
 

@@ -11,6 +11,7 @@ from pilot_plus.ports import Result
 from pilot_plus.views.copies import RULE
 from registries.memory import Memory
 from tests.pilot_plus.sync.hubs import (
+    PATIENCE,
     Documents,
     Registries,
     configured,
@@ -306,6 +307,39 @@ async def test_leases_are_renewed_and_end_with_the_last_hub():
     await until(lambda: registries["consul"].expire() is None and not registries.copies("consul"))
 
 
+async def test_who_says_that_it_is_in_step_has_renewed_the_leases_that_it_found():
+    """Or a hub that is ended again and again, each time just when it was ready, would let them end."""
+    registries, documents = Registries(*ZONES), Documents()
+    registries["zk"].write(native("orders", "a"))
+    config = configured(ZONES, [ORDERS])
+    async with running(config, registries, documents) as before:
+        await until(lambda: before.status("r").state == "in_step")
+    opened, asked, answered = registries.opened["consul"], asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[Memory]:
+        async with opened() as memory:
+            renew = memory.renew
+
+            async def waited(keys: Sequence[str]) -> Sequence[Result]:
+                if keys:
+                    asked.set()
+                    await answered.wait()
+                return await renew(keys)
+
+            memory.renew = waited  # type: ignore[method-assign]
+            yield memory
+
+    registries.opened["consul"] = slowly
+    async with running(config, registries, documents, owner="next") as hub:
+        async with asyncio.timeout(PATIENCE):
+            await asked.wait()
+        await until(lambda: hub.is_quiet)
+        assert hub.status("r").state == "waiting"
+        answered.set()
+        await until(lambda: hub.status("r").state == "in_step")
+
+
 async def test_a_durable_copy_stays_when_no_hub_runs():
     registries = Registries(*ZONES)
     registries["zk"].write(native("orders", "a"))
@@ -330,7 +364,7 @@ async def test_a_first_round_that_takes_longer_than_a_lease_loses_none_of_its_co
             put = memory.put
 
             async def waited(instances: Sequence[Instance]) -> Sequence[Result]:
-                await asyncio.sleep(0.4)
+                await asyncio.sleep(0.8)
                 return await put(instances)
 
             memory.put = waited  # type: ignore[method-assign]
@@ -340,6 +374,6 @@ async def test_a_first_round_that_takes_longer_than_a_lease_loses_none_of_its_co
     gone: list[str] = []
     forget = store.forget
     store.forget = lambda key: gone.append(key) or forget(key)  # type: ignore[method-assign, func-returns-value]
-    async with running(configured(ZONES, [rule("r", "zk", "consul", lease="1s")]), registries):
+    async with running(configured(ZONES, [rule("r", "zk", "consul", lease="2s")]), registries):
         await until(lambda: len(registries.copies("consul")) == many)
         assert not gone
