@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -22,6 +22,8 @@ def explained(message: str, tree: object) -> str:
         return f"{where}: unknown key{hint}"
     if missing := re.match(r"Object missing required field `(.*)`", sentence):
         return f"{place + '.' if place else ''}{missing[1]}: required, but not there"
+    if sentence.startswith("Invalid enum value") and (choices := _choices_in(_kind_at(place))):
+        sentence = f"expected {' or '.join(choices)}"
     return f"{place}: {_plain(sentence)}{_found(sentence, tree, place)}"
 
 
@@ -33,7 +35,7 @@ def _plain(sentence: str) -> str:
 
 def _found(sentence: str, tree: object, place: str) -> str:
     value = _at(tree, place)
-    secret = re.search(r"secret|password|token|credential", place)
+    secret = re.search(r"(secret|password|token|credential)[^.]*$", place)
     if value is None or secret or isinstance(value, dict | list) or ", found " in sentence:
         return ""
     return f", found {str(value)[:80]!r}"
@@ -51,12 +53,25 @@ def _at(tree: object, place: str) -> object:
 
 
 def _fields_at(place: str) -> list[str]:
-    """The keys that are known at a place, found by walking the types."""
+    """The keys that are known at a place."""
+    section = _section_in(_kind_at(place))
+    return [field.encode_name for field in msgspec.structs.fields(section)] if section else []
+
+
+def _kind_at(place: str) -> Any:
+    """The type of what stands at a place, found by walking the types."""
     kind: Any = Config
     for step in re.findall(r"[^.\[\]]+", place):
-        kind = _section_in(kind) if step.isdecimal() else _field_of(kind, step)
-    section = _section_in(kind)
-    return [field.encode_name for field in msgspec.structs.fields(section)] if section else []
+        if not step.isdecimal():
+            kind = _field_of(kind, step)
+    return kind
+
+
+def _choices_in(kind: Any) -> list[str]:
+    """The words that a type allows."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    return [word for part in get_args(kind) for word in _choices_in(part)]
 
 
 def _field_of(kind: Any, step: str) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import yaml
 
 from pilot_plus.config.explaining import explained
 from pilot_plus.config.names import check_names
-from pilot_plus.config.references import check_identity, check_references
+from pilot_plus.config.references import check_identity, check_places, check_references
 from pilot_plus.config.sections import Config, ConfigError, Duration, Size
 from pilot_plus.quantities import Address, bytes_of, seconds_of
 
@@ -39,20 +39,38 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: it can't be used.
     """
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        tree = yaml.load(text, _Loader)  # noqa: S506 - a safe one
+        if not isinstance(tree, dict):
+            raise ConfigError(f"expected a mapping with at least `cluster`, found {_kind_of(tree)}")
+        tree = _with_secrets(tree, "", environ)
+    except RecursionError as error:
+        raise ConfigError("no YAML: it is nested too deeply, or an alias (`*NAME`) stands inside its anchor") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"no YAML: {' '.join(str(error).split()) or type(error).__name__}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"expected a mapping with at least `cluster`, found {_kind_of(tree)}")
-    tree = _with_secrets(tree, "", environ)
     try:
         config = msgspec.convert(tree, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(explained(str(error), tree)) from error
+    check_places(config)
     check_references(config)
     check_names(config)
     check_identity(config.identity)
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without surprises: a key that is there twice is an error, and not whichever came last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A mapping of keys that differ."""
+        known: set[str] = set()
+        for key, _ in node.value:
+            if key.value in known:
+                place = f"line {key.start_mark.line + 1}, column {key.start_mark.column + 1}"
+                raise ConfigError(f"{key.value}: the key is there twice in one mapping ({place})")
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                known.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _decode(kind: type, value: object) -> object:

@@ -1,10 +1,13 @@
 """References: every name that a section uses must be another section's."""
 
 import re
+from typing import Final
 
 from pilot_plus.config.checks import check_known, check_network, check_patterns, check_zone, unique
 from pilot_plus.config.names import check_counting
 from pilot_plus.config.sections import Config, ConfigError, Identity, RegistrySection
+
+_DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
 def check_references(config: Config) -> None:
@@ -36,7 +39,24 @@ def check_references(config: Config) -> None:
     for index, zone_section in enumerate(config.zones):
         for subnet in zone_section.subnets:
             check_network(f"zones[{index}].subnets", subnet)
+        for zone in zone_section.reaches:
+            check_zone(config, zones, f"zones[{index}].reaches", zone)
     check_counting(config)
+
+
+def check_places(config: Config) -> None:
+    """Refuse a domain that DNS can't hold, and a range of ports that is none.
+
+    Raises:
+        ConfigError: one of them can't be used.
+    """
+    if len(config.mesh.domain) > 190 or not _DOMAIN.fullmatch(config.mesh.domain):
+        raise ConfigError(f"mesh.domain: expected a DNS name in lower case like mesh, found {config.mesh.domain!r}")
+    first, _, last = config.edges.plain_ports.partition("-")
+    if not 1 <= int(first) <= int(last) <= 65535:
+        raise ConfigError(
+            f"edges.plain_ports: expected a range within 1-65535 like 20000-29999, found {config.edges.plain_ports!r}"
+        )
 
 
 def check_identity(identity: Identity) -> None:
