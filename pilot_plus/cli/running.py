@@ -10,7 +10,7 @@ import uvloop
 from pilot_plus.cli.logs import log_to_stderr
 from pilot_plus.cli.main import Refusal, Unusable
 from pilot_plus.config import Config, ConfigError, load
-from pilot_plus.hub import probe, sources_of
+from pilot_plus.hub import probe, refuse_what_cannot_run, what_is_not_there
 from pilot_plus.hub import run as run_hub
 
 
@@ -35,19 +35,22 @@ def run(file: Path, insecure: bool, log_level: str, log_format: str | None) -> N
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.option("--insecure", is_flag=True, help="As `run --insecure` will have it.")
+def check(file: Path, insecure: bool) -> None:
     """Check a configuration file, and try every connection."""
     config = _loaded(file)
     try:
-        sources_of(config)
+        refuse_what_cannot_run(config, insecure=insecure)
     except ConfigError as error:
         raise Unusable(f"{file}: {error}") from error
     click.echo(f"{file}: the configuration is valid")
+    for section in what_is_not_there(config):
+        click.echo(f"{file}: {section}: this version does not carry it out yet", err=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(probe(config))
-    for registry, is_fine, message in found:
-        click.echo(f"{registry}: {click.style('ok', fg='green') if is_fine else click.style(message, fg='red')}")
-    failed = [registry for registry, is_fine, _ in found if not is_fine]
+    for name, why_not in found.items():
+        click.echo(f"{name}: {click.style(why_not, fg='red') if why_not else click.style('ok', fg='green')}")
+    failed = [name for name, why_not in found.items() if why_not]
     if failed:
         raise Refusal(f"no connection to {', '.join(failed)}")
 

@@ -1,16 +1,23 @@
 """Watching: `get -w`, which prints what changes."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
-from pilot_plus.cli import columns
-from pilot_plus.cli.client import Client, Event
+from pilot_plus.cli.client import Client, Event, path_of
+from pilot_plus.cli.kinds import KINDS, PAGED, name_of, narrowed
+from pilot_plus.cli.main import Refusal
 from pilot_plus.cli.output import Column, Table
 
-WATCHED: Final = ("services", "instances", "registries")
+EVERY: Final = 1.0
+"""Seconds between two looks at what the API has no events for."""
+MOVING: Final = frozenset(("revision", "lag", "bytes", "received_bytes", "records"))
+"""What moves by itself, beside ages (`…_s`)."""
+_WATCHED: Final = ("services", "instances", "registries")
+"""What the API tells by events."""
 
 _CHANGE: Final = Column("CHANGE", lambda row: row["change"])
 
@@ -19,12 +26,9 @@ def follow(client: Client, kind: str, form: str | None, filters: Mapping[str, st
     """Print everything, and then every change, until interrupted."""
     if form == "yaml":
         raise click.UsageError("-w prints lines: use -o json")
-    heads = {"services": columns.SERVICES, "instances": columns.INSTANCES, "registries": columns.REGISTRIES}[kind]
-    table = Table((_CHANGE, *heads), form)
-    known = Known(kind, filters)
+    table = Table((_CHANGE, *KINDS[kind].columns), form)
     try:
-        for event in client.watch(namespace=filters.get("namespace"), name=filters.get("name")):
-            rows = list(known.rows(event))
+        for rows in _told(client, kind, filters) if kind in _WATCHED else _asked(client, kind, filters):
             if form == "json":
                 for row in rows:
                     click.echo(json.dumps(row, ensure_ascii=False))
@@ -32,6 +36,61 @@ def follow(client: Client, kind: str, form: str | None, filters: Mapping[str, st
                 table.print(rows)
     except KeyboardInterrupt:
         return
+
+
+def _told(client: Client, kind: str, filters: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
+    """What each event changes."""
+    known = Known(kind, filters)
+    services = filters if kind in PAGED else {}
+    for event in client.watch(namespace=services.get("namespace"), name=services.get("name")):
+        yield list(known.rows(event))
+
+
+def _asked(client: Client, kind: str, filters: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
+    """What differs between two looks; whoever was there once is waited for."""
+    shown: dict[str, dict[str, Any]] | None = None
+    is_away = False
+    while True:
+        try:
+            rows = narrowed(client.get(path_of(kind))[kind], filters)
+        except Refusal as refused:
+            if shown is None:
+                raise
+            if not is_away:
+                click.echo(f"{refused.message}; trying again …", err=True)
+            is_away = True
+        else:
+            is_away = False
+            yield _differing(shown or {}, rows)
+            shown = {_key_of(row): row for row in rows}
+        time.sleep(EVERY)
+
+
+def _differing(before: Mapping[str, dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    now = {_key_of(row): row for row in rows}
+    new = [{"change": "new", **row} for key, row in now.items() if key not in before]
+    changed = [
+        {"change": "changed", **row}
+        for key, row in now.items()
+        if key in before and _standing(row) != _standing(before[key])
+    ]
+    return [*new, *changed, *({"change": "gone", **row} for key, row in before.items() if key not in now)]
+
+
+def _key_of(row: Mapping[str, Any]) -> str:
+    return f"{name_of(row)} {row.get('target', '')}"
+
+
+def _standing(value: Any) -> Any:
+    """A row but for what moves by itself, at any depth."""
+    match value:
+        case dict():
+            return {
+                name: _standing(part) for name, part in value.items() if name not in MOVING and not name.endswith("_s")
+            }
+        case list():
+            return [_standing(part) for part in value]
+    return value
 
 
 class Known:
@@ -49,10 +108,11 @@ class Known:
         """What an event changes, each with `change`: new, changed or gone."""
         match event.kind, self._kind:
             case (("reset" | "resumed"), "registries"):
-                for registry in event.data["registries"]:
+                for registry in narrowed(event.data["registries"], self._filters):
                     yield from self._taken(registry["name"], [registry])
             case "source", "registries":
-                yield from self._taken(event.data["name"], [event.data])
+                for registry in narrowed([event.data], self._filters):
+                    yield from self._taken(registry["name"], [registry])
             case "reset", _:
                 yield from self._reset_part(event.data)
             case (("put" | "drop"), ("services" | "instances")):

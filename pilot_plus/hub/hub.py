@@ -16,6 +16,7 @@ from pilot_plus.config import Config
 from pilot_plus.desk import HubDesk
 from pilot_plus.embassy import Embassy
 from pilot_plus.hub.discovery import door_of, serve
+from pilot_plus.hub.probe import what_is_not_there
 from pilot_plus.hub.recall import first_catalog, journalled, opened_journal, recorder_of, restore
 from pilot_plus.hub.sources import OWN_KIND, edges_of, peers_of, sources_of
 from pilot_plus.ingest import Ingest, Watched
@@ -50,7 +51,8 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
         listening = listening_socket(config.listen.http)
         door = door_of(config, members)
         hub.neighbours.bind()
-        _say_what_is_not_there(config)
+        for section in what_is_not_there(config):
+            log.warning("%s: this version does not carry it out yet; it is checked, and otherwise left alone", section)
         await restore(config, journal, hub.ingest, hub.edges, hub.recorder)
         hub.supply()
         async with asyncio.TaskGroup() as tasks, serving(api, config, listening):
@@ -134,9 +136,3 @@ class Hub:
 def _owner() -> str:
     """This process among the copies of the hub: nobody else's name, also when it comes again on the same machine."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
-
-
-def _say_what_is_not_there(config: Config) -> None:
-    """A section whose feature doesn't exist yet is reported, and not refused."""
-    if config.listen.dns:
-        log.warning("listen.dns: this version does not carry it out yet; it is checked, and otherwise left alone")

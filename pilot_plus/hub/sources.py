@@ -1,6 +1,5 @@
 """Sources: everything that a hub reads, from its configuration, ready to be opened."""
 
-import asyncio
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -19,15 +18,13 @@ from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
 from pilot_plus.config import Peer as PeerSection
 from pilot_plus.embassy import Embassy
 from pilot_plus.ingest import Watched
-from pilot_plus.ports import Registry, Source, SourceLost
+from pilot_plus.ports import Registry, Source
 from registries import memory, peer
 
 OWN_KIND: Final = "database"
 """The kind of our own registry: without a guard, for what goes there was deregistered or has expired."""
 NO_KIND: Final = frozenset(("layouts", "peer", "tls", "vigil"))
 """What lies beside the adapters that a configuration can name."""
-PROBE: Final = 10.0
-"""Seconds that `probe` gives each connection."""
 
 
 def sources_of(config: Config) -> Mapping[str, Watched]:
@@ -59,31 +56,6 @@ def edges_of(config: Config) -> tuple[roll.Roll, Watched]:
     loopback = all(is_loopback(address.host) for address in addresses)
     watched = roll.watched_of(config.cluster, memory.Memory(store), loopback_is_fine=loopback)
     return roll.Roll(config.cluster, store), watched
-
-
-async def probe(config: Config) -> list[tuple[str, bool, str]]:
-    """Try to open every registry: its name, whether that went well, and why not.
-
-    Raises:
-        ConfigError: a registry's settings are wrong.
-    """
-    watched = {**sources_of(config), **peers_of(config, None)}
-    async with asyncio.TaskGroup() as tasks:
-        tries = [tasks.create_task(_try(source)) for source in watched.values()]
-    return [(name, not error, error) for name, error in zip(watched, (one.result() for one in tries), strict=True)]
-
-
-async def _try(source: Watched) -> str:
-    """Why a source can't be read; empty if it can."""
-    try:
-        async with asyncio.timeout(PROBE), source.open() as opened:
-            async for _ in opened.watch():
-                return ""
-    except SourceLost as lost:
-        return str(lost)
-    except TimeoutError:
-        return f"no answer within {PROBE:.0f} s"
-    return "it said nothing"
 
 
 # ------------------------------------------------------------------------------------------------ one of them
@@ -118,6 +90,9 @@ def _settings(config: Config, place: str, registry: RegistrySection, kind: type[
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         sentence, _, path = str(error).partition(" - at `$")
+        key, colon, _ = sentence.partition(": ")
+        if colon and key in known:  # the settings themselves have refused it, and say which of them
+            raise ConfigError(f"{place}.settings.{sentence}") from error
         names = ", ".join(sorted(known))
         raise ConfigError(f"{place}.settings{path.removesuffix('`')}: {sentence}; known are {names}") from error
     except ValueError as error:

@@ -4,7 +4,7 @@ SQLite allows one writer to a file. Its own way to wait for it is to sleep and t
 the stores of one file in one process take turns at a lock of ours first, in the order in which they came; only
 another process is waited for in SQLite's way. On PostgreSQL transactions of one `turn` take turns all the same, at
 an advisory lock: they commit in the order in which they began, and numbers given out in them are never seen out of
-order. `docs/adr/database-modes.md` has the figures.
+order. `docs/adr/0010-sql-databases.md` has the figures.
 """
 
 import asyncio

@@ -52,6 +52,13 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         return self.instance.namespace, self.instance.name, self.instance.id
 
 
+class Written(msgspec.Struct, frozen=True):
+    """What was written, and when (monotonic seconds)."""
+
+    instance: Instance
+    at: float
+
+
 class Register(Protocol):
     """What a branch asks about the registrations of its registry."""
 
@@ -83,12 +90,15 @@ class Register(Protocol):
 class Branch:
     """One registry."""
 
-    def __init__(self, name: str, open_: Open, register: Register, *, keeps_itself: bool) -> None:
+    def __init__(
+        self, name: str, open_: Open, register: Register, clock: Callable[[], float], *, keeps_itself: bool
+    ) -> None:
         """`keeps_itself`: the registry watches over TTLs; heartbeats are passed on to it."""
         self.name = name
+        self._clock = clock
         self.keeps_itself = keeps_itself
-        self.keys: dict[Name, str] = {}
-        """Where our own registry has what was registered just now."""
+        self.written: dict[Name, Written] = {}
+        """What was registered just now in a registry that keeps itself: the catalog may not show it yet."""
         self._open = open_
         self._register = register
         self._sink: Sink | None = None
@@ -135,9 +145,10 @@ class Branch:
         """Write it."""
         outcome = await self._ask(lambda sink: sink.put([one.instance]))
         if self.keeps_itself and isinstance(outcome, Done):
-            if len(self.keys) > 10_000:
-                self.keys.clear()  # only what the catalog does not show yet is looked up here
-            self.keys[one.name] = outcome.key
+            if len(self.written) > 10_000:
+                self.written.clear()  # only what the catalog does not show yet is looked up here
+            instance = msgspec.structs.replace(one.instance, key=outcome.key)
+            self.written[one.name] = Written(instance, self._clock())
         return outcome
 
     async def drop(self, key: str) -> Outcome:

@@ -33,6 +33,8 @@ from pilot_plus.sync.reconciler import Open
 
 log = logging.getLogger(__name__)
 
+SHOWN_WITHIN: Final = 2.0
+"""Seconds for which what was written counts more than what the catalog shows."""
 LOOK: Final = 1.0
 """Seconds between two looks at what other copies of the hub have noted."""
 
@@ -60,7 +62,9 @@ class Registrar:
         self._own = own
         self._clock = clock
         self._shown_as = shown_as
-        self._branches = {name: Branch(name, open_, self, keeps_itself=name == own) for name, open_ in targets.items()}
+        self._branches = {
+            name: Branch(name, open_, self, clock, keeps_itself=name == own) for name, open_ in targets.items()
+        }
         self._is_loaded = False
         self._fellows = Fellows(documents, presence or Alone())
         self._held: dict[Name, Registration] = {}
@@ -168,10 +172,12 @@ class Registrar:
             return Done(held.instance.key)
         if elsewhere := self._fellows.elsewhere.get((namespace, name, id)):
             return await self._asked(elsewhere, Wish(name=elsewhere.name))
-        key = self._key_in_own(namespace, name, id)
-        if self._own is None or key is None:
+        there = self._shown_in_own(namespace, name, id)
+        if there is None and self._own and (written := self._branches[self._own].written.get((namespace, name, id))):
+            there = written.instance
+        if self._own is None or there is None:
             return self._absent(f"{namespace}/{name}/{id} is not registered here: register it again")
-        outcome = await self._branches[self._own].renew(key)
+        outcome = await self._branches[self._own].renew(there.key)
         return Missing(outcome.reason) if isinstance(outcome, Refused) else outcome
 
     async def drop(self, namespace: str, name: str, id: str, registry: str | None = None) -> Outcome:  # noqa: A002
@@ -186,10 +192,10 @@ class Registrar:
         elsewhere = self._fellows.elsewhere.get((namespace, name, id_))
         if elsewhere is not None and registry in (None, elsewhere.registry):
             return await self._asked(elsewhere, Wish(name=elsewhere.name, goes=True))
-        key = self._key_in_own(namespace, name, id_)
-        if registry not in (None, self._own) or self._own is None or key is None:
+        there = await self._in_own(namespace, name, id_) if registry in (None, self._own) else None
+        if self._own is None or there is None:
             return self._absent(f"{namespace}/{name}/{id_} was not registered here")
-        return await self._branches[self._own].drop(key)
+        return await self._branches[self._own].drop(there.key)
 
     async def change(
         self,
@@ -202,7 +208,7 @@ class Registrar:
         """Change the health or the weight of an instance that was registered here."""
         async with self.alone((namespace, name, id)):
             held = self._held.get((namespace, name, id)) or self._fellows.elsewhere.get((namespace, name, id))
-            there = held.instance if held else self._in_own(namespace, name, id)
+            there = held.instance if held else await self._in_own(namespace, name, id)
             if there is None:
                 return self._absent(f"{namespace}/{name}/{id} was not registered here")
             changed = msgspec.structs.replace(
@@ -296,12 +302,21 @@ class Registrar:
             self._heard.pop(one.name, None)
         await self._documents.write(HELD, {}, [document_of(one.name)])
 
-    def _key_in_own(self, namespace: str, name: str, id: str) -> str | None:  # noqa: A002 - the field's name
-        there = self._in_own(namespace, name, id)
-        return there.key if there else self._branches[self._own].keys.get((namespace, name, id)) if self._own else None
+    async def _in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
+        """The instance in our own registry: as the catalog shows it, or as it was written a moment ago."""
+        there = self._shown_in_own(namespace, name, id)
+        branch = self._branches[self._own] if self._own else None
+        if branch is None or (written := branch.written.get((namespace, name, id))) is None:
+            return there
+        if there is not None and self._clock() - written.at > SHOWN_WITHIN:
+            return there
+        if isinstance(await branch.renew(written.instance.key), Refused):  # it has ended meanwhile
+            branch.written.pop((namespace, name, id), None)
+            return there
+        return written.instance
 
-    def _in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
-        """The instance in our own registry, by the name under which it was registered, or which the catalog shows."""
+    def _shown_in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
+        """What the catalog shows of it, by the name under which it was registered, or which the catalog gives it."""
         for service in (self._shown_as(namespace, name), f"{namespace}/{name}"):
             entry = self._holder.current.entries.get(service)
             found = entry.instances.items() if entry else ()

@@ -10,6 +10,7 @@
 from pilot_plus.servers.api.app import Api, api_of
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.desk import Conflict, Desk, Outcome, Placed, Steering, Unknown
+from pilot_plus.servers.api.door import Door
 from pilot_plus.servers.api.server import listening_socket, serving
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Conflict",
     "Context",
     "Desk",
+    "Door",
     "Outcome",
     "Placed",
     "Steering",

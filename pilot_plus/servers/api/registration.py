@@ -12,7 +12,7 @@ from pilot_plus.servers.api.body import read
 from pilot_plus.servers.api.context import Context
 from pilot_plus.servers.api.desk import Conflict, Outcome, Placed, Unknown
 from pilot_plus.servers.api.problem import Problem, unavailable
-from pilot_plus.servers.api.route import Answer, Ask, Parameter, Route
+from pilot_plus.servers.api.route import DOT_SEGMENTS, Answer, Ask, Parameter, Route
 
 SHORTEST_TTL: Final = 1.0
 LONGEST_TTL: Final = 86400.0
@@ -124,6 +124,9 @@ def _instance_of(body: Registration) -> Instance:
         for what, text in (("namespace", body.namespace), ("id", body.id)):
             if not text or len(text) > 512:
                 raise ValueError(f"{what}: expected 1 to 512 characters, found {len(text)}")
+        for what, text in (("namespace", body.namespace), ("name", body.name), ("id", body.id)):
+            if text in DOT_SEGMENTS:
+                raise ValueError(f"{what} {text!r} can't stand in a path: no heartbeat would find it")
         if body.namespace == RESERVED_NAMESPACE:
             raise ValueError(f"namespace {RESERVED_NAMESPACE!r} is reserved for edges")
         return instance(

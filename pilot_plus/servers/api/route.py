@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pilot_plus.servers.api.context import Context
 
 JSON: Final = b"application/json"
+DOT_SEGMENTS: Final = (".", "..")
+"""What proxies and clients read in a path as another path."""
 MAX_PART: Final = 1024
 """Characters of one name in a path, decoded."""
 MAX_PATH: Final = 8192
@@ -150,7 +152,7 @@ def _decoded(part: bytes) -> str:
         raise Problem(400, f"a name in the path has {len(text)} characters, more than {MAX_PART}")
     if not text.isprintable():
         raise Problem(400, f"a name in the path holds a control or unassigned character: {text[:100]!r}")
-    if text in (".", ".."):
+    if text in DOT_SEGMENTS:
         raise Problem(400, "the path holds a dot segment")
     return text
 

@@ -1,8 +1,11 @@
 """Asking from the command line: get, describe, explain."""
 
+import json
+
 import pytest
 import yaml
 
+from pilot_plus.config import parse
 from pilot_plus.model import Drop, Health, Put, Reset, Skipped
 from tests.pilot_plus.cli.calling import Command, commanding
 from tests.pilot_plus.servers.api.hub import CONFIG, Hub, copy
@@ -84,7 +87,19 @@ async def test_zones_and_edges_are_listed(hub):
     async with commanding(hub) as call:
         assert (await call("get", "zones")).rows[2] == ["mesh", "yes", "legacy", "own"]
         assert (await call("get", "edges")).rows == [["NAME", "ZONE", "ADDRESS", "STATE"]]
-        assert "meshed" in (await call("describe", "zone", "mesh")).out.lower()
+        assert [row[0] for row in (await call("get", "zone", "-q", "A")).rows[1:]] == ["legacy", "far"]
+        assert (await call("get", "zones", "--registry", "own", "-o", "json")).json["zones"][0]["name"] == "mesh"
+        assert (await call("get", "registries", "zk")).rows[1][:2] == ["zk", "zookeeper"]
+        described = (await call("describe", "zone", "mesh")).out
+        assert described.splitlines()[1:3] == ["Meshed:      yes", "Reaches:     legacy"]
+
+
+async def test_an_instance_is_described_by_its_service_and_its_id(hub):
+    async with commanding(hub) as call:
+        got = await call("describe", "instance", f"legacy/{DUBBO}/c")
+        assert (got.code, got.err) == (0, "")
+        assert f"Service:    legacy/{DUBBO}" in got.out
+        assert (await call("describe", "instances", "legacy/orders/b", "-o", "json")).json["health"] == "critical"
 
 
 async def test_a_registry_is_described_with_what_it_skips_and_holds(hub):
@@ -148,13 +163,29 @@ async def test_watching_registries_shows_how_they_stand(hub):
         await process.wait()
 
 
+async def test_watching_what_has_no_events_prints_what_differs(hub):
+    async with commanding(hub) as call:
+        process = await call.start("get", "zones", "-w", "-o", "json")
+        assert process.stdout is not None
+        first = [json.loads(await process.stdout.readline()) for _ in range(3)]
+        assert [(one["change"], one["name"]) for one in first] == [("new", name) for name in ("legacy", "mesh", "far")]
+        hub.api.reload(parse(CONFIG.replace("{name: far}", "{name: near}").replace("meshed: true, ", ""), {}))
+        then = [json.loads(await process.stdout.readline()) for _ in range(3)]
+        assert [(one["change"], one["name"]) for one in then] == [("new", "near"), ("changed", "mesh"), ("gone", "far")]
+        process.send_signal(2)
+        assert await process.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["get", "nonsense"], 2),
         (["get", "services", "--nonsense"], 2),
         (["get", "zones", "--zone", "x"], 2),
-        (["get", "zones", "-w"], 2),
+        (["get", "zones", "--health", "passing"], 2),
+        (["get", "instances", "--from", "mesh"], 2),
+        (["describe", "instance", "legacy/orders/z"], 1),
+        (["describe", "sync", "nowhere"], 1),
         (["get", "services", "-w", "-o", "yaml"], 2),
         (["get", "services", "orders"], 2),
         (["get", "services", "--server", "ftp://x"], 2),

@@ -201,6 +201,21 @@ async def test_our_own_registry_keeps_its_ttls_itself():
         assert isinstance(await desk.change("shop", "orders", "a", None, 7), Done)
         assert isinstance(await desk.drop("shop", "orders", "a"), Done)
         assert not registries.held("own")
+        await until(lambda: "shop/orders" not in hub.holder.current.entries)
+        assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
+
+
+async def test_what_was_written_is_known_before_the_catalog_shows_it():
+    registries = Registries("own")
+    async with registrar(registries) as desk:  # its catalog never hears anything
+        await desk.put(msgspec.structs.replace(MINE, lease=30.0), None, "")
+        assert isinstance(await desk.change("shop", "orders", "a", Health.DRAINING, None), Done)
+        assert isinstance(await desk.change("shop", "orders", "a", None, 7), Done)
+        ((_, there),) = registries.copies("own").items()
+        assert (there.health, there.weight) == (Health.DRAINING, 7)
+        assert isinstance(await desk.drop("shop", "orders", "a"), Done)
+        assert isinstance(await desk.drop("shop", "orders", "a"), Missing)
+        assert isinstance(await desk.change("shop", "orders", "a", None, 8), Missing)
 
 
 async def test_a_registry_that_is_not_there_is_said():

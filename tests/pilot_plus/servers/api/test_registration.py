@@ -128,6 +128,8 @@ async def test_held_removals_are_released(hub):
         ({"name": "a\0b"}, 422, "control"),
         ({"name": "x" * 10_000}, 422, "10000 characters"),
         ({"id": ""}, 422, "id"),
+        ({"id": ".."}, 422, "id '..' can't stand in a path"),
+        ({"name": "."}, 422, "name '.' can't stand in a path"),
         ({"metadata": {"a": "b\0"}}, 422, "NUL"),
         ({"metadata": {"": "b"}}, 422, "metadata"),
         ({"metadata": {"a": 1}}, 400, "$.metadata"),
