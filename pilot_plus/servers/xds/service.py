@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import grpc
+import msgspec
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode, aio
 
@@ -15,7 +16,7 @@ from pilot_plus.servers.join.limits import Bucket
 from pilot_plus.servers.join.ports import Gate
 from pilot_plus.servers.xds import counts
 from pilot_plus.servers.xds.client import Client
-from pilot_plus.servers.xds.forms import WHOLE, Form
+from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest, delta_request, state_request
 from pilot_plus.servers.xds.roster import AT_ONCE, Roster
 from pilot_plus.views.xds.node import Client as Claim
@@ -35,15 +36,26 @@ REQUESTS_AT_ONCE: Final = 50_000.0
 """A client with thousands of clusters asks for each as it comes; one that goes on and on is slowed down."""
 
 _PREFIX: Final = "envoy.service"
-SERVICES: Final[Mapping[str, tuple[str, str]]] = {
-    f"{_PREFIX}.discovery.v3.AggregatedDiscoveryService": ("StreamAggregatedResources", "DeltaAggregatedResources"),
-    f"{_PREFIX}.cluster.v3.ClusterDiscoveryService": ("StreamClusters", "DeltaClusters"),
-    f"{_PREFIX}.endpoint.v3.EndpointDiscoveryService": ("StreamEndpoints", "DeltaEndpoints"),
-    f"{_PREFIX}.listener.v3.ListenerDiscoveryService": ("StreamListeners", "DeltaListeners"),
-    f"{_PREFIX}.route.v3.RouteDiscoveryService": ("StreamRoutes", "DeltaRoutes"),
-    f"{_PREFIX}.secret.v3.SecretDiscoveryService": ("StreamSecrets", "DeltaSecrets"),
+
+
+class Service(NamedTuple):
+    """A service of xDS: its methods, and the type that a request means which names none."""
+
+    state: str
+    delta: str
+    type: str = ""
+
+
+SERVICES: Final[Mapping[str, Service]] = {
+    f"{_PREFIX}.discovery.v3.AggregatedDiscoveryService": Service(
+        "StreamAggregatedResources", "DeltaAggregatedResources"
+    ),
+    f"{_PREFIX}.cluster.v3.ClusterDiscoveryService": Service("StreamClusters", "DeltaClusters", Type.CLUSTER),
+    f"{_PREFIX}.endpoint.v3.EndpointDiscoveryService": Service("StreamEndpoints", "DeltaEndpoints", Type.ENDPOINTS),
+    f"{_PREFIX}.listener.v3.ListenerDiscoveryService": Service("StreamListeners", "DeltaListeners", Type.LISTENER),
+    f"{_PREFIX}.route.v3.RouteDiscoveryService": Service("StreamRoutes", "DeltaRoutes", Type.ROUTES),
+    f"{_PREFIX}.secret.v3.SecretDiscoveryService": Service("StreamSecrets", "DeltaSecrets", Type.SECRET),
 }
-"""Each service, with its methods for the state of the world and for delta."""
 
 _READ: Final[Mapping[Form, Callable[[bytes], StateRequest | DeltaRequest]]] = {
     Form.STATE: state_request,
@@ -77,15 +89,17 @@ class Discovery:
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """What a gRPC server adds."""
 
-        def method(form: Form) -> grpc.RpcMethodHandler:
+        def method(form: Form, type_: str) -> grpc.RpcMethodHandler:
             async def discover(_: object, context: Context) -> None:
-                await self._answered(form, context)
+                await self._answered(form, Requests(context, form, type_))
 
             return grpc.stream_stream_rpc_method_handler(discover)
 
         return tuple(
-            grpc.method_handlers_generic_handler(name, {state: method(Form.STATE), delta: method(Form.DELTA)})
-            for name, (state, delta) in SERVICES.items()
+            grpc.method_handlers_generic_handler(
+                name, {one.state: method(Form.STATE, one.type), one.delta: method(Form.DELTA, one.type)}
+            )
+            for name, one in SERVICES.items()
         )
 
     async def keep(self) -> None:
@@ -99,12 +113,12 @@ class Discovery:
                 if index % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
-    async def _answered(self, form: Form, context: Context) -> None:
+    async def _answered(self, form: Form, requests: "Requests") -> None:
         """A whole stream; the one place where it fails."""
-        failed: Exception | None = None
+        context, failed = requests.context, None
         self._open += 1
         try:
-            await self._live(form, context)
+            failed = await self._live(form, requests)
         except* (Refusal, Denied, ValueError) as group:
             failed = leaf_of(group)
         except* aio.BaseError:
@@ -116,54 +130,54 @@ class Discovery:
             log.warning("xds: a stream from %s ends: %s", context.peer(), refusal.details[:500])
             await context.abort(refusal.code, refusal.details[:1000])
 
-    async def _live(self, form: Form, context: Context) -> None:
+    async def _live(self, form: Form, requests: "Requests") -> Exception | None:
+        """A stream from its first request on; what was wrong with a later one, if that ended it."""
         if self._open > STREAMS:
             raise Refusal(StatusCode.RESOURCE_EXHAUSTED, "this hub holds as many streams as it can")
+        context = requests.context
         caller = caller_of(context, self._gate)
         if caller.secure and caller.identity is None:
             raise Denied(f"discovery needs a certificate: {caller.why}")
         try:
             async with asyncio.timeout(BEGIN_WITHIN):
-                first = await _read(form, context)
+                first = await requests.next()
         except TimeoutError as error:
             details = f"the stream said nothing within {BEGIN_WITHIN:.0f} s"
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, details) from error
         if first is None:
-            return
+            return None
         claim = self._claim(first, caller)
         await self._ready()
         client = self._roster.enter(claim, caller.host, caller.identity, form)
         try:
             async with self._entering:
-                await self._take(client, first)
+                await client.take(first)
                 await asyncio.sleep(0)
             del first, claim, caller  # a stream may last for months
             async with asyncio.TaskGroup() as tasks:
-                writing = tasks.create_task(self._write(client, context))
-                await self._hear(client, context)
-                writing.cancel()
+                tasks.create_task(self._write(client, context))
+                failed = await self._hear(client, requests)
+                client.end()  # the writer ends by itself: gRPC can't end a stream while a write is under way
         finally:
             self._roster.leave(client)
+        return failed
 
-    async def _hear(self, client: Client, context: Context) -> None:
+    async def _hear(self, client: Client, requests: "Requests") -> ValueError | None:
+        """Take what the client says, until it says no more, or something that can't be."""
         pace = Bucket(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self._clock)
-        while (request := await _read(client.stream.form, context)) is not None:
-            await self._take(client, request)
-            del request
-            if wait := pace.take():
-                await asyncio.sleep(wait)
-
-    async def _take(self, client: Client, request: StateRequest | DeltaRequest) -> None:
-        if request.may_want_all and request.type in WHOLE:
-            for _ in client.supply.prepare(Type(request.type)):
-                await asyncio.sleep(0)
-        if client.stream.request(request, self._clock()):
-            counts.answered(request)
-        if client.stream.has_work():
-            client.wake()
+        try:
+            while (request := await requests.next()) is not None:
+                if await client.take(request):
+                    counts.answered(request)
+                del request
+                if wait := pace.take():
+                    await asyncio.sleep(wait)
+        except ValueError as error:
+            return error
+        return None
 
     async def _write(self, client: Client, context: Context) -> None:
-        while True:
+        while not client.is_over:
             responses = await client.responses()
             if client.is_doubted:
                 client.is_doubted = False
@@ -194,10 +208,26 @@ class Discovery:
         return claim
 
 
-async def _read(form: Form, context: Context) -> StateRequest | DeltaRequest | None:
-    """The next request; None at the end of the stream."""
-    data = cast(object, await context.read())
-    return _READ[form](data) if isinstance(data, bytes) else None
+class Requests:
+    """The requests of a stream, as they come."""
+
+    def __init__(self, context: Context, form: Form, type_: str) -> None:
+        """`type_`: what a request means that names no type; empty where it must name one."""
+        self.context = context
+        self._read = _READ[form]
+        self._type = type_
+
+    async def next(self) -> StateRequest | DeltaRequest | None:
+        """The next one; None at the end of the stream.
+
+        Raises:
+            ValueError: something came that is no request.
+        """
+        data = cast(object, await self.context.read())
+        if not isinstance(data, bytes):
+            return None
+        request = self._read(data)
+        return request if request.type else msgspec.structs.replace(request, type=self._type)
 
 
 def leaf_of(group: ExceptionGroup[Exception]) -> Exception:

@@ -13,7 +13,8 @@ asks for is answered at once: only changes wait, and not longer than `PATIENCE` 
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pilot_plus.servers.xds.forms import Form
@@ -29,6 +30,8 @@ PATIENCE: Final = 5.0
 """Seconds for which an unanswered response holds back changes of other types."""
 MAX_NAMES: Final = 100_000
 """Names that a client may ask for."""
+FEW: Final = 25
+"""Resources that may be made without a pause."""
 
 _BY_URL: Final = {str(type_): type_ for type_ in Type}
 _ORDER: Final = tuple(Type)
@@ -95,9 +98,26 @@ class Stream:
         if not held_back:
             yield from self._removals(now)
 
+    def compared(self, request: StateRequest | DeltaRequest) -> Iterator[tuple[Type, AbstractSet[str]]]:
+        """The resources that are looked at at once when a request is taken, by type."""
+        if isinstance(request, StateRequest) and request.version and not request.nonce:
+            type_ = _BY_URL.get(request.type)
+            if type_ is not None:
+                yield type_, self._supply.names(type_) if request.may_want_all else request.names
+
+    def pending(self) -> Iterator[tuple[Type, Collection[str]]]:
+        """The resources that `next` will look at, by type, where they are more than a few."""
+        for type_, subscription in self.subscriptions.items():
+            pending = subscription.pending(self._supply)
+            if len(pending) > FEW:
+                yield type_, pending
+
     def has_work(self) -> bool:
         """Whether there is anything that `next` may have to say, now or later."""
-        return any(one.has_news() or one.has_gone() for one in self.subscriptions.values())
+        for one in self.subscriptions.values():  # noqa: SIM110 - a generator costs more than the questions
+            if one.has_news() or one.has_gone():
+                return True
+        return False
 
     def waits_until(self) -> float | None:
         """When (monotonic seconds) `next` may have something to say though nothing happens; None: never."""

@@ -12,7 +12,7 @@ What is rejected stays with the client as it accepted it last, and is not sent a
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
@@ -162,7 +162,8 @@ class Subscription:
 
     def _begin_state(self, version: str, supply: Supply) -> None:
         """A client that comes back says the version of all that it holds: the same as ours, or unknown."""
-        current = {name: one for name in self._wanted(supply) if (one := supply.get(self.type, name))}
+        wanted = self._wanted(supply) if version else ()
+        current = {name: one for name in wanted if (one := supply.get(self.type, name))}
         if version and version == version_of(current, self.names):
             self.held = current
             self._asked.clear()
@@ -247,6 +248,15 @@ class Subscription:
         """Whether the guilty one of a rejected response is still being found."""
         return bool(self._suspects)
 
+    def pending(self, supply: Supply) -> Collection[str]:
+        """The names that `next` will look at, or at first."""
+        if self.sent is not None:
+            return ()
+        if self._compares_all:
+            return self._wanted(supply)
+        names = self._asked | self._touched
+        return names if len(names) <= MOST or self._holds_all else sorted(names)[:MOST]
+
     def has_news(self) -> bool:
         """Whether `next` may have anything to say."""
         return bool(self._asked or self._touched or self._compares_all or self._suspects or self._must_answer)
@@ -326,10 +336,11 @@ class Subscription:
         size = 0
         for name in sorted(self._asked if only_asked else self._asked | self._touched):
             one = self._new(supply, name, again=name in self._asked)
+            size += len(one.body) if one is not None else len(name)
+            is_full = size > MOST_BYTES or len(news) + len(absent) >= MOST
+            if is_full and (news or absent) and not self._holds_all:
+                break
             if one is not None:
-                size += len(one.body)
-                if news and (size > MOST_BYTES or len(news) >= MOST) and not self._holds_all:
-                    break
                 news.append(one)
             elif self._is_news_that_absent(supply, name):
                 absent.append(name)

@@ -14,7 +14,6 @@ from pilot_plus.quantities import Address
 from pilot_plus.servers.xds.address import bind, serving
 from pilot_plus.servers.xds.roster import Roster
 from pilot_plus.servers.xds.service import Discovery
-from pilot_plus.views.xds.resource import Type
 from pilot_plus.wire.certificates import key_pem, pem
 from pilot_plus.wire.trust import Held
 from tests.pilot_plus.identity.company import Company
@@ -50,7 +49,7 @@ class Delta:
     def __init__(self, channel: aio.Channel, method: str = f"{ADS}/DeltaAggregatedResources") -> None:
         self.call = channel.stream_stream(method)()
 
-    async def ask(self, type_: Type, *names: str, node: dict[str, Any] | None = None, id_: str = "web-7") -> None:
+    async def ask(self, type_: str, *names: str, node: dict[str, Any] | None = None, id_: str = "web-7") -> None:
         said = DeltaDiscoveryRequest(type_url=type_, resource_names_subscribe=names)
         if node is not None:
             said.node.id = id_

@@ -221,6 +221,14 @@ def test_much_is_sent_in_parts_each_after_the_one_before(book: Book):
     assert book.accept(E) == []
 
 
+def test_also_what_is_not_there_is_said_in_parts(book: Book):
+    book.shelf.put(E, **{f"n{n:05}": "1" for n in range(10)})
+    first = book.ask(E, *(f"n{n:05}" for n in range(MOST + 10)))
+    assert (first[0].count("+"), first[0].count("-")) == (10, MOST - 10)
+    assert book.accept(E)[0].count("-") == 10
+    assert book.accept(E) == []
+
+
 def test_when_the_supply_forgot_what_changed_everything_is_compared(book: Book):
     book.ask(E, "a", "b")
     book.accept(E)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,19 @@ async def test_who_does_not_answer_has_nothing_waiting_and_slows_nobody():
             await awake.answer(heard)
         await stalled.answer(first)
         assert (await stalled.hear()).resources[0].resource.value[2:] == b"49", "nothing in between was kept for it"
+
+
+@pytest.mark.parametrize("last", [b"no request", None])
+async def test_a_stream_ends_also_for_whom_something_is_just_being_written_to(last: bytes | None):
+    company = await Company().open()
+    async with hub_of(company) as hub, hub.channel() as channel, asyncio.timeout(20):
+        hub.shelf.put(E, **{f"n{n}": "x" * 500_000 for n in range(4)})
+        client = Delta(channel)
+        await client.ask(E, *(f"n{n}" for n in range(4)), node=VM)
+        await (client.call.done_writing() if last is None else client.call.write(last))  # while an answer is written
+        assert len((await client.hear()).resources) == 4
+        code, _ = await client.ended()
+        assert code is (StatusCode.OK if last is None else StatusCode.INVALID_ARGUMENT)
 
 
 async def test_of_many_that_come_at_once_over_mutual_tls_none_is_lost():
