@@ -1,5 +1,7 @@
-"""An edge's supply: what it lets in from other zones, what it opens for the plain callers of its own, and the rest,
-which is what any Envoy of its zone sees."""
+"""An edge's supply: what it lets in from other zones, and what it opens for the plain callers of its own.
+
+The rest is what any Envoy of its zone sees.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
