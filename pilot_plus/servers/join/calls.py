@@ -1,5 +1,7 @@
 """A call as gRPC brings it: bytes, and a context. Here they become messages, callers and statuses; nothing crashes."""
 
+import asyncio
+from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -13,6 +15,29 @@ from pilot_plus.wire.methods import MAX_MESSAGE
 
 M = TypeVar("M", bound=Message)
 Context: TypeAlias = aio.ServicerContext[bytes, Message]
+
+
+REST_WITHIN: Final = 1.0
+"""Seconds that a message under way has before its stream is ended without regard for it."""
+
+
+class Pen:
+    """Writes to a stream. gRPC can't end one while a write is under way: it would stay open for ever."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._writing = asyncio.Lock()
+
+    async def write(self, message: Message) -> None:
+        """Write a message."""
+        async with self._writing:
+            await self._context.write(message)
+
+    async def rest(self) -> None:
+        """Wait until nothing is under way. Who writes is to be cancelled right after it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_WITHIN), self._writing:
+                pass
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a programming error

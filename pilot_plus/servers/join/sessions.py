@@ -1,6 +1,6 @@
 """Sessions: the hub challenges, somebody proves who they are; an edge registers; then both say what is new.
 
-Three things run while a session lives, each of which may end it: hearing reports, saying words, and following whom to
+What runs while a session lives may each end it: hearing reports, saying words, and following whom to
 believe. It also ends with the certificate that it began with: who has renewed it meanwhile comes back at once.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 from grpc import StatusCode, aio
 
 from pilot_plus.model import Role, SpiffeId
-from pilot_plus.servers.join.calls import Caller, Context, Refusal, read
+from pilot_plus.servers.join.calls import Caller, Context, Pen, Refusal, read
 from pilot_plus.servers.join.limits import Bucket
 from pilot_plus.servers.join.ports import Gate
 from pilot_plus.servers.join.roster import Roster
@@ -85,15 +85,14 @@ class Sessions:
         trust = seat.trust = self._gate.trust
         welcome = pb.Welcome(spiffe_id=str(seat.identity), trust=trust_to_wire(trust), silence_seconds=SILENCE)
         seat.say(pb.HubWord(welcome=welcome))
-        try:
-            async with asyncio.timeout(lifetime), asyncio.TaskGroup() as tasks:
-                parts = (self._hear(seat, context), _speak(seat, context), self._follow(seat))
-                living = [tasks.create_task(part) for part in parts]
-                ending = await seat.ended()
-                for part in living:
-                    part.cancel()
-        except TimeoutError:
-            return Ending(code=StatusCode.ABORTED, details="the certificate that the session began with has ended")
+        pen = Pen(context)
+        async with asyncio.TaskGroup() as tasks:
+            parts = (self._hear(seat, context), _speak(seat, pen), self._follow(seat), _expire(seat, lifetime))
+            living = [tasks.create_task(part) for part in parts]
+            ending = await seat.ended()
+            await pen.rest()
+            for part in living:
+                part.cancel()
         return ending
 
     async def _hear(self, seat: Seat, context: Context) -> None:
@@ -131,11 +130,17 @@ class Sessions:
         seat.end(Ending(gone=True, code=StatusCode.PERMISSION_DENIED, details=details))
 
 
-async def _speak(seat: Seat, context: Context) -> None:
+async def _expire(seat: Seat, lifetime: float) -> None:
+    await asyncio.sleep(lifetime)
+    details = "the certificate that the session began with has ended"
+    seat.end(Ending(code=StatusCode.ABORTED, details=details))
+
+
+async def _speak(seat: Seat, pen: Pen) -> None:
     try:
         while True:
             for word in await seat.words():
-                await context.write(word)
+                await pen.write(word)
     except aio.BaseError:  # the connection is gone
         seat.end(LOST)
 

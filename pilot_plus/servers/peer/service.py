@@ -17,7 +17,7 @@ import msgspec
 from grpc import StatusCode, aio
 
 from pilot_plus.model import split_service
-from pilot_plus.servers.join.calls import EXPECTED, Context, Refusal, decoded, encoded, refusal_of
+from pilot_plus.servers.join.calls import EXPECTED, Context, Pen, Refusal, decoded, encoded, refusal_of
 from pilot_plus.servers.peer.feed import Feed, Feeds
 from pilot_plus.servers.peer.readers import Reader, Readers
 from pilot_plus.servers.peer.speech import speech
@@ -110,8 +110,10 @@ class PeerService:
         try:
             with self._feeds.lent(_terms(offer, opened)) as feed:
                 async with asyncio.TaskGroup() as tasks:
-                    speaking = tasks.create_task(self._speak(feed, opened, reader, context))
+                    pen = Pen(context)
+                    speaking = tasks.create_task(self._speak(feed, opened, reader, pen))
                     refusal = await self._listen(context, reader)
+                    await pen.rest()
                     speaking.cancel()
         finally:
             self.readers.leave(reader)
@@ -140,11 +142,11 @@ class PeerService:
         except aio.BaseError:
             return None
 
-    async def _speak(self, feed: Feed, opened: pb.Open, reader: Reader, context: Context) -> None:
+    async def _speak(self, feed: Feed, opened: pb.Open, reader: Reader, pen: Pen) -> None:
         try:
             async for word in speech(feed, opened, reader, self._is_ready, self._embassy.trust):
                 reader.bytes += word.ByteSize()
-                await context.write(word)
+                await pen.write(word)
         except aio.BaseError:  # the connection is gone, as `_listen` hears too
             pass
 
