@@ -20,7 +20,8 @@ from registries.consul import Consul as Registry
 from registries.consul import Settings, connect
 from registries.layouts.dubbo_url import parse_url
 from tests.contract.mirror import Mirror
-from tests.live.test_consul import mirroring, token
+from tests.live.test_consul import mirroring
+from tests.live.test_consul_access import token
 
 pytestmark = pytest.mark.live
 
