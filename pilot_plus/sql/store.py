@@ -9,6 +9,7 @@ order. `docs/adr/0010-sql-databases.md` has the figures.
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -190,9 +191,25 @@ def _identity(place: Place) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+class _Link(sqlite3.Connection):
+    """Ends its transaction when it is closed.
+
+    One whose statement was cancelled has a cursor somewhere in that exception, and SQLite keeps what is closed
+    under a statement, and its lock on the file, until the statement is gone too.
+    """
+
+    def close(self) -> None:
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 def _sqlite_engine(place: Place, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=place.path), pool_size=1 if writes else READERS, max_overflow=0
+        sa.URL.create("sqlite+aiosqlite", database=place.path),
+        pool_size=1 if writes else READERS,
+        max_overflow=0,
+        connect_args={"factory": _Link},
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     # The driver's own BEGIN comes too late (before the first write only): reads before it lose updates.

@@ -88,6 +88,33 @@ async def test_a_cancelled_writer_leaves_nothing_behind_and_the_next_one_writes(
             assert await connection.scalar(READ) == 1
 
 
+async def test_a_statement_that_was_cancelled_lets_go_of_the_file_whoever_still_holds_its_error(tmp_path: Path):
+    up = "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 100000) SELECT seen(n) FROM up"
+    loop, runs = asyncio.get_running_loop(), asyncio.Event()
+
+    def seen(n: int) -> int:
+        if n == 1:
+            loop.call_soon_threadsafe(runs.set)
+        return n
+
+    async def write(store: Store) -> None:
+        async with store.writing(9) as connection:
+            link = (await connection.get_raw_connection()).driver_connection
+            assert link is not None
+            await link.create_function("seen", 1, seen)
+            await connection.execute(sa.text(f"INSERT INTO counter {up} RETURNING n"))
+
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await make_counter(store)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(write(store))
+            await runs.wait()
+            writing.cancel()
+            held = (await asyncio.gather(writing, return_exceptions=True))[0]
+        assert isinstance(held, asyncio.CancelledError)
+        await count(store, 1)
+
+
 async def test_what_a_database_complains_about_is_an_os_error(url: str):
     async with open_store(url) as store:
         with pytest.raises(OSError, match="nowhere"):
