@@ -85,7 +85,9 @@ async def run(said: argparse.Namespace, *, with_history: bool) -> Ran:
             recorder = Recorder(holder, journal.archive, Bounds(said.keep, said.max << 20))
             running = [
                 tasks.create_task(ingest.run()),
-                tasks.create_task(follow(holder, journal, frozenset({"zk"}))),
+                tasks.create_task(
+                    follow(holder, journal, frozenset({"zk"}), recorder.until_written if with_history else None)
+                ),
                 *([tasks.create_task(recorder.run())] if with_history else ()),
             ]
             await _until_quiet(holder, recorder, len(there), with_history=with_history)

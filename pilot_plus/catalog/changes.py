@@ -9,7 +9,7 @@ earlier one (`undo`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -79,14 +79,21 @@ _KEPT: Final = ("health", "weight", "address", "ports", "id", "zone", "locality"
 """Fields that are compared one by one; the names of service and record are what a record is told by."""
 
 
-def between(before: Entry | None, after: Entry | None) -> Iterator[Change]:
-    """What has happened to the instances of a service; `after` is a later state of it, or of one of the same name."""
+def between(
+    before: Entry | None, after: Entry | None, beside: Mapping[Place, Instance] | None = None
+) -> Iterator[Change]:
+    """What has happened to the instances of a service; `after` is a later state of it, or of one of the same name.
+
+    `beside`: what was there before too, and `before` doesn't hold.
+    """
     old = before.instances if before else _NOBODY
+    if beside:
+        old = old.update(beside)
     new = after.instances if after else _NOBODY
     if old is new:
         return
     of = _Counts(old)
-    touched = after.since(before.changed) if before and after else None
+    touched = after.since(before.changed) if before and after and not beside else None
     for place in _places(old, new) if touched is None else touched:
         was, now = old.get(place), new.get(place)
         if was is now:

@@ -17,7 +17,7 @@ from pilot_plus.desk import HubDesk
 from pilot_plus.embassy import Embassy
 from pilot_plus.hub.discovery import door_of, serve
 from pilot_plus.hub.probe import what_is_not_there
-from pilot_plus.hub.recall import first_catalog, journalled, opened_journal, recorder_of, restore
+from pilot_plus.hub.recall import first_catalog, journalled, opened_journal, recalled, recorder_of, restore
 from pilot_plus.hub.sources import OWN_KIND, edges_of, peers_of, sources_of
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Conflict, Journal
@@ -96,7 +96,7 @@ class Hub:
         self.sync = Sync(config, self.holder, opens, journal.documents, owner=_owner(), carrying=self.carriage.current)
         self.neighbours = Neighbours(config, self.holder, self.ingest, self._embassy)
         self.supplier = xds.Supplier(
-            config, self.holder, members.gate, journalled(config), monotonic, self._embassy.abroad
+            config, self.holder, members.gate, recalled(config), monotonic, self._embassy.abroad
         )
 
     def context(self) -> Context:
@@ -122,7 +122,8 @@ class Hub:
         yield "registrar", self.registrar.run()
         yield "sync", self.sync.run()
         yield "ingest", self.ingest.run()
-        yield "journal", follow(self.holder, self._journal, journalled(self._config))
+        recorded = self.recorder.until_written if self.recorder else None
+        yield "journal", follow(self.holder, self._journal, journalled(self._config), recorded)
         yield "identity", self._members.authority.keep()
         yield "pacts", self._members.pacts.keep()
         yield "edges", self.edges.keep()

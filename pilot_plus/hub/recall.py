@@ -49,8 +49,8 @@ def first_catalog(config: Config, journal: Journal) -> Catalog:
     return Catalog(epoch=f"{journal.epoch}-{secrets.token_hex(4)}", sources=Map(sources))
 
 
-def journalled(config: Config) -> frozenset[str]:
-    """The sources whose records the journal keeps: all but those that lie in its own database."""
+def recalled(config: Config) -> frozenset[str]:
+    """The sources that are shown as the journal knows them: all but those that lie in its own database."""
     return frozenset(
         registry.name
         for registry in config.registries
@@ -58,13 +58,20 @@ def journalled(config: Config) -> frozenset[str]:
     ) | {roll.NAME, *(one.name for one in config.peers)}
 
 
+def journalled(config: Config) -> frozenset[str]:
+    """The sources whose records the journal keeps. With history all: what has changed meanwhile is told by them."""
+    return recalled(config) | ({registry.name for registry in config.registries} if _keeps_history(config) else set())
+
+
+def _keeps_history(config: Config) -> bool:
+    return bool(config.history.keep and config.history.max)
+
+
 def recorder_of(config: Config, journal: Journal, holder: Holder) -> Recorder | None:
     """What writes history; None where none is kept."""
-    bounds = Bounds(config.history.keep, config.history.max)
-    if not (bounds.keep and bounds.max):
+    if not _keeps_history(config):
         return None
-    unknown = frozenset(registry.name for registry in config.registries) - journalled(config)
-    return Recorder(holder, journal.archive, bounds, unknown=unknown)
+    return Recorder(holder, journal.archive, Bounds(config.history.keep, config.history.max))
 
 
 async def restore(
@@ -75,12 +82,14 @@ async def restore(
     Raises:
         OSError: the journal can't be read or written.
     """
-    wanted = journalled(config)
+    shown, kept = recalled(config), journalled(config)
     for name, known in (await journal.last_known()).items():
-        if name in wanted:
+        if name in shown:
             ingest.restore(name, [*known.services, *known.instances])
             if name == roll.NAME:
                 edges.expect(known.instances)
+        elif recorder and name in kept:
+            recorder.expect(name, known.instances)
         else:
             if recorder:
                 recorder.forget(name, known.instances)

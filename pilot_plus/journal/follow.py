@@ -6,7 +6,7 @@ has written before. A slow disk makes its batches larger, and nobody wait.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from pilot_plus.catalog import Catalog, Entry, Holder
@@ -23,8 +23,16 @@ BATCH: Final = 256
 """Services that are compared without letting others run."""
 
 
-async def follow(holder: Holder, journal: Journal, registries: frozenset[str]) -> None:
-    """Keep the journal in step with the catalog, until cancelled; of these registries, whose loss must cost nothing."""
+async def follow(
+    holder: Holder,
+    journal: Journal,
+    registries: frozenset[str],
+    until_recorded: Callable[[int], Awaitable[None]] | None = None,
+) -> None:
+    """Keep the journal in step with the catalog, until cancelled; of these registries.
+
+    `until_recorded` waits until history is as far as a catalog's number.
+    """
     written = holder.current
     unwritten: frozenset[str] = frozenset()
     with holder.following() as follower:
@@ -34,6 +42,8 @@ async def follow(holder: Holder, journal: Journal, registries: frozenset[str]) -
             unwritten |= follower.take()
             now = holder.current
             changes = await differences(written, now, unwritten, registries)
+            if changes and until_recorded:
+                await until_recorded(now.number)
             if not await _write(journal, changes):
                 await asyncio.sleep(RETRY)
                 follower.wake()

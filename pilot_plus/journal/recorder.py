@@ -20,6 +20,7 @@ import msgspec
 
 from pilot_plus import metrics
 from pilot_plus.catalog import Catalog, Entry, Follower, Holder, Standing
+from pilot_plus.catalog.catalog import Place
 from pilot_plus.catalog.changes import Change, Remembered, between, gone, holds_between, state_of, undo
 from pilot_plus.catalog.events import Event, What, events_between, started
 from pilot_plus.journal.archive import Archive, Listed
@@ -44,6 +45,8 @@ CHAPTERS: Final = 24
 LAST: Final = 3.0
 """Seconds for the last write, when the hub ends."""
 MOST_BASES: Final = 200_000
+WAITED_FOR: Final = 0.5
+"""Seconds that the journal's records wait for history: they must be written within one."""
 SOURCES: Final = ""
 """Under this name lies what concerns every source."""
 
@@ -71,10 +74,8 @@ class Recorder:
         archive: Archive,
         bounds: Bounds,
         *,
-        unknown: frozenset[str] = frozenset(),
         clock: Callable[[], float] = wall,
     ) -> None:
-        """`unknown`: sources whose first list is no news, because the journal doesn't keep what they hold."""
         self.seen: Catalog = holder.current
         """The catalog up to which everything is compared, but for `entry_of`."""
         self.recovered = asyncio.Event()
@@ -88,7 +89,6 @@ class Recorder:
         self._holder = holder
         self._archive = archive
         self._bounds = bounds
-        self._unknown = set(unknown)
         self._clock = clock
         self._full = max(LEAST, min(FULL, bounds.max // 8))
         self._open = Chapter(self.seen.epoch, clock())
@@ -99,6 +99,11 @@ class Recorder:
         """Services that were touched and not compared yet, as they were before."""
         self._holds: dict[str, list[Change]] = {}
         self._since_base: dict[str, int] = {}
+        self._expected: dict[str, dict[Place, Instance]] = {}
+        """By service: what an earlier run has seen, and a source that is not synced yet hasn't said again."""
+        self._compared = self._written = 0
+        """The number of the catalog up to which everything is compared, and is written."""
+        self._progress = asyncio.Event()
         self._merged = 0
         """States merged because the database was too slow; that two came in one moment is no news."""
         self._news = asyncio.Event()
@@ -125,6 +130,26 @@ class Recorder:
             self._waiting[instance.service] = None
             change = gone((registry, instance.key), instance, of[instance.service])
             self._holds.setdefault(instance.service, []).append(change)
+
+    def expect(self, registry: str, instances: Sequence[Instance]) -> None:
+        """Note, before `run`, what an earlier run has seen of a registry: its first list is compared with that."""
+        for instance in instances:
+            self._expected.setdefault(instance.service, {})[registry, instance.key] = instance
+
+    async def until_written(self, number: int) -> None:
+        """Wait until all that was published up to a catalog's number is written; half a second at most.
+
+        What the journal knows at a start is what the first lists are compared with. It must not be newer than history:
+        else a change that a crash has taken from history, and not from the journal, would be none for ever, and what
+        came in the last second would always have been there.
+        """
+        try:
+            async with asyncio.timeout(WAITED_FOR):
+                while self._written < number and not self.has_failed and (self.writes or not self.recovered.is_set()):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            pass
 
     async def run(self) -> None:
         """Record what differs from the present catalog from now on, until cancelled; then write what is left."""
@@ -165,8 +190,9 @@ class Recorder:
                 self._compare(next(iter(self._waiting)))
                 if index % BREATH == 0:
                     await asyncio.sleep(0)
-            sources = self.seen.sources
-            self._unknown = {name for name in self._unknown if sources[name].standing is Standing.NEVER_SYNCED}
+            self._compared = self.seen.number
+            if not self._unwritten and not self._closed:
+                self._has_written(self._compared)
 
     def _look(self, touched: Iterable[str]) -> None:
         """Move on to the current catalog; note what must be compared, and what has happened to sources."""
@@ -180,6 +206,9 @@ class Recorder:
                 continue
             for event in events_between(before, source):
                 self._add(name, event, now.number)
+            if self._expected and before.standing is Standing.NEVER_SYNCED:
+                for service in self._expected:
+                    self._waiting.setdefault(service, seen.entries.get(service))
             for service, change in holds_between(seen, now, name):
                 self._waiting.setdefault(service, seen.entries.get(service))
                 self._holds.setdefault(service, []).append(change)
@@ -189,8 +218,7 @@ class Recorder:
         """Record what has happened to one service."""
         before, after = self._waiting.pop(service), self.seen.entries.get(service)
         holds = self._holds.pop(service, [])
-        changes = [change for change in between(before, after) if change.registry not in self._unknown]
-        changes.sort(key=attrgetter("place"))
+        changes = sorted(between(before, after, self._said_again(service)), key=attrgetter("place"))
         if not holds and not changes:
             return
         base = self._base(service, after, (*holds, *changes))
@@ -202,6 +230,17 @@ class Recorder:
             base = None
         self._since_base[service] += len(holds) + len(changes)
 
+    def _said_again(self, service: str) -> dict[Place, Instance]:
+        """What was expected of a service, of the sources that have said now what they hold."""
+        expected = self._expected.pop(service, None)
+        if expected is None:
+            return {}
+        sources = self.seen.sources
+        open_ = {place: one for place, one in expected.items() if sources[place[0]].standing is Standing.NEVER_SYNCED}
+        if open_:
+            self._expected[service] = open_
+        return {place: one for place, one in expected.items() if place not in open_}
+
     def _base(self, service: str, after: Entry | None, changes: Sequence[Change]) -> tuple[Remembered, ...] | None:
         """The service before these changes, if it is time to write that down again: the longer, the larger it is."""
         since = self._since_base.get(service)
@@ -211,6 +250,8 @@ class Recorder:
             self._since_base.clear()
         self._since_base[service] = 0
         state = state_of(self.seen, after)
+        for place, expected in self._expected.get(service, {}).items():
+            state.setdefault(place, Remembered(place[0], expected))
         for change in reversed(changes):
             undo(state, change)
         return tuple(state.values())
@@ -318,12 +359,18 @@ class Recorder:
 
     async def _append(self) -> None:
         left = len(self._unwritten)  # what comes meanwhile gathers again
+        number = self._compared
         while left:
             some = self._unwritten[: min(left, TOGETHER)]
             await self._archive.append(self._open, some)
             del self._unwritten[: len(some)]
             left -= len(some)
             metrics.HISTORY_ROWS.inc(len(some))
+        self._has_written(number)
+
+    def _has_written(self, number: int) -> None:
+        self._written = max(self._written, number)
+        self._progress.set()
 
     def _close(self) -> None:
         """Let the next chapter begin. What is not written of this one is written with its pages."""

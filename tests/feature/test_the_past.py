@@ -29,6 +29,10 @@ async def told(running: Hub, service: str, *texts: str) -> list[str]:
     return list(await running.until(lines, lambda found: found[-len(texts) :] == list(texts)))
 
 
+async def register(running: Hub, name: str, address: str) -> None:
+    assert (await running.post("/instances", {**ORDER, "id": name, "address": address})).status_code == 201
+
+
 async def test_what_was_registered_drained_and_weighed_is_told_and_was_so(tmp_path: Path):
     async with hub(tmp_path, zones=ZONES, registries=[OWN]) as running:
         await running.until_state("own", "synced")
@@ -51,15 +55,20 @@ async def test_what_was_registered_drained_and_weighed_is_told_and_was_so(tmp_pa
         assert "1 of 1 passing" in shown.rows[0][0]
 
 
-async def test_history_outlives_the_hub_and_says_what_happened_while_it_was_away(tmp_path: Path):
+async def test_history_outlives_the_hub_and_says_what_happened_while_it_was_away_or_what_its_death_took(tmp_path: Path):
     with Etcd() as etcd:
         write(etcd, "orders", *addresses_in(3))
         running = Hub(tmp_path, zones=ZONES, registries=[OWN, etcd_registry(etcd)])
         try:
             running.start()
             await running.until_addresses("vm/orders", addresses_in(3))
-            before = (await running.get("/services/vm/orders/history"))["changes"][-1]["time"]
+            await register(running, "orders-1", "10.3.0.4")
+            await register(running, "orders-2", "10.3.0.5")
+            await told(running, "shop/orders", "own: orders-2 came (10.3.0.5)")
+            before = (await running.get("/services/shop/orders/history"))["changes"][-1]["time"]
             await asyncio.sleep(1.2)  # the last second, which may be lost
+            await register(running, "orders-3", "10.3.0.6")
+            await running.delete("/instances/shop/orders/orders-1")
             running.end(signal.SIGKILL)
             etcd.delete("services/orders/10.2.0.1:9000")
             running.start()
@@ -70,6 +79,9 @@ async def test_history_outlives_the_hub_and_says_what_happened_while_it_was_away
             assert lines.count("etcd: the hub started") == 2
             then = await running.get(f"/services/vm/orders/history?at={before}")
             assert sorted(one["address"] for one in then["instances"]) == addresses_in(3)
+            await told(running, "shop/orders", "own: orders-1 gone, 1 left", "own: orders-3 came (10.3.0.6)")
+            then = await running.get(f"/services/shop/orders/history?at={before}")
+            assert sorted(one["id"] for one in then["instances"]) == ["orders-1", "orders-2"]
             etcd.kill()
             await running.until_state("etcd", "lost")
             await running.until(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from devservers import Postgres
 from pilot_plus.catalog import Catalog
+from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.changes import Change, Kind
 from pilot_plus.catalog.events import Event, What
 from pilot_plus.catalog.guard import Limits
@@ -281,25 +282,43 @@ async def test_a_database_that_is_gone_merges_states_says_so_and_loses_none_of_w
         assert any(event.what is What.MERGED and event.count > 0 for event in merged)
 
 
-async def test_the_first_list_of_a_registry_that_lies_in_the_journals_database_is_no_news(tmp_path: Path):
-    world = World("zk")
-    world.stores["zk"].write(copy("a"))
+async def test_the_first_list_is_compared_with_what_an_earlier_run_has_seen(tmp_path: Path):
+    world = World("zk", "other")
+    for each in ("zk", "other"):
+        world.stores[each].write(copy("a"), copy("b"))
     async with Journal.open(f"sqlite:///{tmp_path}/journal.db") as journal, asyncio.TaskGroup() as tasks:
-        recorder = Recorder(world.holder, journal.archive, DAY, unknown=frozenset({"zk"}), clock=Clock())
+        recorder = Recorder(world.holder, journal.archive, DAY, clock=Clock())
+        seen = [copy("a"), copy("gone"), copy("away", "carts")]
+        admission = Admission(cluster="east", registry="zk", zone="east/z", namespace="zk")
+        recorder.expect("zk", [admission.instance(one) for one in seen])
         running = [tasks.create_task(recorder.run()), tasks.create_task(world.ingest.run())]
-        await world.until(lambda c: keys(c, "zk/orders") == ["a"])
-        world.stores["zk"].write(copy("b"))
+        await world.until(lambda c: keys(c, "zk/orders") == ["a", "b"])
         past = Past(recorder, journal.archive)
-        async with asyncio.timeout(20):
-            while True:
-                told = await past.service("zk/orders", None, 100)
-                changes = [one.happened for one in told.moments if isinstance(one.happened, Change)] if told else []
-                if changes:
-                    break
-                await asyncio.sleep(0.01)
-        assert [change.id for change in changes] == ["b"]
+        found = set()
+        for service in ("zk/orders", "zk/carts", "other/orders"):
+            async with asyncio.timeout(20):
+                while (told := await past.service(service, None, 100)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            found |= {(service, m.happened.kind, m.happened.id) for m in told.moments if isinstance(m.happened, Change)}
+        assert found == {
+            ("zk/orders", Kind.CAME, "b"),
+            ("zk/orders", Kind.GONE, "gone"),
+            ("zk/carts", Kind.GONE, "away"),
+            ("other/orders", Kind.CAME, "a"),
+            ("other/orders", Kind.CAME, "b"),
+        }
         for task in running:
             task.cancel()
+
+
+async def test_the_journal_is_never_ahead_of_history(tmp_path: Path):
+    async with recording(f"sqlite:///{tmp_path}/journal.db") as hub:
+        await hub.write(copy("a"), at=1010)
+        number = hub.world.holder.current.number
+        await hub.recorder.until_written(number)
+        with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+            (batches,) = other.execute("SELECT count(*) FROM history_batches").fetchone()
+        assert batches >= 1
 
 
 async def test_a_defect_of_history_ends_history_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
