@@ -23,6 +23,7 @@ from pilot_plus.views.membership import (
     TokenRequest,
 )
 from pilot_plus.wire.certificates import utc_now
+from pilot_plus.wire.trust import Roots
 
 
 class Members:
@@ -36,6 +37,7 @@ class Members:
         self.pacts = pacts
         self._tokens = tokens
         self._revocations = revocations
+        self._peers = frozenset(peer.name for peer in config.peers)
         self._zones = frozenset(zone.name for zone in overview.zones(config).zones)
 
     @classmethod
@@ -53,6 +55,10 @@ class Members:
         except (ValueError, OSError) as error:
             raise ConfigError(f"identity: {error}") from error
         return cls(config, authority, Tokens(store, config.trust_domain, utc_now), revocations, pacts)
+
+    def abroad(self) -> Roots:
+        """Whom to believe in other clusters."""
+        return {pact.trust_domain: pact.trust.roots for pact in self.pacts.all() if pact.cluster in self._peers}
 
     async def create_token(self, asked: TokenRequest) -> TokenMade:
         """As `requests.create_token`."""

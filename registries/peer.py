@@ -29,6 +29,7 @@ SILENCE: Final = 5.0
 BYTES_EACH: Final = 2048
 """What a list may bring for each of the records that it may hold at most."""
 EDGES: Final = ("pilot-plus", "edge")
+_UNPROVED: Final = "CERTIFICATE_VERIFY_FAILED"
 _SETTLING: Final = 0.01
 """Seconds for grpc's own task of a cancelled stream, which nothing can wait for, to see its end."""
 
@@ -248,6 +249,11 @@ class Peer:
 
     def _lost(self, error: aio.AioRpcError) -> SourceLost:
         details = " ".join((error.details() or "").split())[:300]
+        if _UNPROVED in details:
+            return SourceLost(
+                f"{self._named}: it does not prove that it is the hub that we have met: check `address`, or meet again "
+                f"(`peer token {self._settings.cluster}` there, `peer join {self._settings.name} TOKEN` here)"
+            )
         return SourceLost(f"{self._named}: {error.code().name.lower()}: {details}")
 
 

@@ -34,7 +34,8 @@ async def serve(
         return
     roster, ready = supplier.roster, supplier.settled.wait
     discovery = xds.Discovery(roster, members.gate, config.cluster, supplier.is_zone, ready)
-    async with JoinService.open(members.gate, edges) as joining, asyncio.TaskGroup() as tasks:
+    opened = JoinService.open(members.gate, edges, abroad=members.abroad)
+    async with opened as joining, asyncio.TaskGroup() as tasks:
         tasks.create_task(supplier.run())
         tasks.create_task(discovery.keep())
         handlers = (joining.handler(), *discovery.handlers())

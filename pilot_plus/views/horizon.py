@@ -93,7 +93,7 @@ def explain(catalog: Catalog, topology: Topology, edges: Edges, viewer: Viewer, 
     ]
     if viewer.speaks is not Speaks.GRPC:
         return tuple(verdicts)
-    shortfall = Shortfall(seen)
+    shortfall = Shortfall(seen, topology.cluster)
     return tuple(_fallen_short(verdict, shortfall, shown.get(verdict.place, [])) for verdict in verdicts)
 
 

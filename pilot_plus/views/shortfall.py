@@ -24,6 +24,11 @@ class Shown(Protocol):
         ...
 
     @property
+    def zone(self) -> str:
+        """Where it is, `cluster/zone`."""
+        ...
+
+    @property
     def is_mtls(self) -> bool:
         """Whether it is spoken to over mutual TLS."""
         ...
@@ -37,8 +42,9 @@ class Shown(Protocol):
 class Shortfall:
     """Of one service."""
 
-    def __init__(self, shown: Sequence[Shown]) -> None:
-        """Look at all its endpoints."""
+    def __init__(self, shown: Sequence[Shown], home: str) -> None:
+        """Look at all its endpoints, from our own cluster."""
+        self._home = home
         self._has_plain = any(not one.is_mtls for one in shown)
         self._has_weights = len({one.weight for one in shown}) > 1
 
@@ -46,6 +52,8 @@ class Shortfall:
         """What gRPC can't have of an endpoint."""
         if one.sni_host:
             yield "gRPC must be one that sends the SNI it is told (1.77 or so)"
+        if one.is_mtls and one.zone.partition("/")[0] != self._home:
+            yield "gRPC believes another cluster only with GRPC_EXPERIMENTAL_XDS_MTLS_SPIFFE=true"
         if not is_ip(one.address):
             yield "gRPC asks DNS for it only when nothing with an IP address can be used"
         elif one.is_mtls and self._has_plain:

@@ -153,6 +153,7 @@ class Credentials(_message.Message):
     CHAIN_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
     SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    ABROAD_FIELD_NUMBER: _builtins.int
     spiffe_id: _builtins.str
     @_builtins.property
     def chain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -160,20 +161,50 @@ class Credentials(_message.Message):
 
     @_builtins.property
     def trust(self) -> Global___Trust: ...
+    @_builtins.property
+    def abroad(self) -> _containers.RepeatedCompositeFieldContainer[Global___Domain]:
+        """Whom to believe in other clusters."""
+
     def __init__(
         self,
         *,
         chain: _abc.Iterable[_builtins.bytes] | None = ...,
         trust: Global___Trust | None = ...,
         spiffe_id: _builtins.str = ...,
+        abroad: _abc.Iterable[Global___Domain] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["trust", b"trust"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "spiffe_id", b"spiffe_id", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "chain", b"chain", "spiffe_id", b"spiffe_id", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Credentials: _TypeAlias = Credentials  # noqa: Y015
+
+@_typing.final
+class Domain(_message.Message):
+    """The roots of another trust domain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROOTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def roots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        roots: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "roots", b"roots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Domain: _TypeAlias = Domain  # noqa: Y015
 
 @_typing.final
 class Trust(_message.Message):

@@ -5,6 +5,7 @@ DIR/identity -> identity.7      replaced as a whole, by renaming the link: key a
 DIR/identity/key.pem            0600, as all of it
 DIR/identity/chain.pem          the certificate, leaf first
 DIR/identity/bundle.pem         the roots to believe
+DIR/identity/bundles.json       the same, and the roots of other clusters, each for its own trust domain
 DIR/identity/hub.pem            what the hub's own certificate descends from
 DIR/identity/crl.pem            revoked certificates, if the hub says any list
 DIR/identity/about.json         who one is; what was revoked
@@ -21,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pilot_plus.model import parse_spiffe
+from pilot_plus.wire.bundles import bundles_of, read_bundles
 from pilot_plus.wire.certificates import (
     PrivateKey,
     checked_key,
@@ -36,6 +38,7 @@ from pilot_plus.wire.trust import Held, Trust
 KEY: Final = "key.pem"
 CHAIN: Final = "chain.pem"
 BUNDLE: Final = "bundle.pem"
+BUNDLES: Final = "bundles.json"
 HUB: Final = "hub.pem"
 CRL: Final = "crl.pem"
 ABOUT: Final = "about.json"
@@ -136,7 +139,10 @@ class Folder:
         if public_bytes(key.public_key()) != public_bytes(checked_key(chain[0].public_key())):
             raise ValueError(f"{place}: the key is not the certificate's")
         identity = parse_spiffe(about.identity)
-        return Held(key=key, chain=chain, identity=identity, trust=trust, secure=about.secure)
+        bundles = place / BUNDLES
+        domains = read_bundles(bundles.read_bytes()) if bundles.exists() else {}
+        abroad = {name: certificates for name, certificates in domains.items() if name != identity.trust_domain}
+        return Held(key=key, chain=chain, identity=identity, trust=trust, secure=about.secure, abroad=abroad)
 
 
 def _files(held: Held) -> Mapping[str, bytes]:
@@ -152,6 +158,7 @@ def _files(held: Held) -> Mapping[str, bytes]:
         KEY: key_pem(held.key),
         CHAIN: pem(held.chain),
         BUNDLE: pem(trust.roots),
+        BUNDLES: bundles_of({**held.abroad, held.identity.trust_domain: trust.roots}),
         HUB: pem(trust.anchors),
         ABOUT: msgspec.json.format(msgspec.json.encode(about), indent=2),
     }

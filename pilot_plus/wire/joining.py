@@ -1,5 +1,7 @@
 """Joining: a token becomes an identity in a folder, and that a younger one. The key never leaves the machine."""
 
+import msgspec
+
 from pilot_plus.quantities import Address
 from pilot_plus.wire import edge_pb2 as pb
 from pilot_plus.wire.certificates import (
@@ -86,7 +88,7 @@ def keep_trust(held: Held, trust: Trust, folder: Folder) -> Held:
     """
     if trust.version == held.trust.version:
         return held
-    changed = Held(key=held.key, chain=held.chain, identity=held.identity, trust=trust, secure=held.secure)
+    changed = msgspec.structs.replace(held, trust=trust)
     folder.keep(changed)
     return changed
 
@@ -94,7 +96,7 @@ def keep_trust(held: Held, trust: Trust, folder: Folder) -> Held:
 def _held(answer: pb.Credentials, key: PrivateKey, now: Clock, *, secure: bool) -> Held:
     """What was answered, if it is a certificate for our key that those who believe the same will believe."""
     try:
-        issued, trust = credentials_from_wire(answer)
+        issued, trust, abroad = credentials_from_wire(answer)
         leaf = issued.chain[0]
         check_chain(issued.chain, trust.roots, now())
         if public_bytes(checked_key(leaf.public_key())) != public_bytes(key.public_key()):
@@ -103,4 +105,4 @@ def _held(answer: pb.Credentials, key: PrivateKey, now: Clock, *, secure: bool) 
             raise ValueError("it is for another identity than the hub says")
     except ValueError as error:
         raise Denied(f"the hub answered with a certificate that can't be used: {error}") from error
-    return Held(key=key, chain=issued.chain, identity=issued.identity, trust=trust, secure=secure)
+    return Held(key=key, chain=issued.chain, identity=issued.identity, trust=trust, secure=secure, abroad=abroad)

@@ -67,7 +67,9 @@ def parse_token(text: str) -> JoinToken:
             token = JoinToken(_decoded(fingerprint, FINGERPRINT_BYTES), _decoded(secret, SECRET_BYTES))
             if token.text == text:
                 return token
-    raise ValueError(f"no join token: expected {PREFIX}.FINGERPRINT.SECRET, as `pilot-plus token create` printed it")
+    raise ValueError(
+        f"no join token: expected {PREFIX}.FINGERPRINT.SECRET, as `token create` and `peer token` print it"
+    )
 
 
 def _encoded(raw: bytes) -> str:

@@ -1,9 +1,11 @@
 """Whom to believe, and what somebody who joined has got: as values, and as messages."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -54,6 +56,10 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True):
     """Leaf first, without the root."""
 
 
+Roots: TypeAlias = Mapping[str, tuple[Certificate, ...]]
+"""Whom to believe, by trust domain."""
+
+
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody who joined holds."""
 
@@ -63,6 +69,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     secure: bool = True
     """Whether the hub spoke TLS when it was met: then it is never believed without."""
+    abroad: Roots = MappingProxyType({})
+    """Of other clusters, as they were when the certificate was made. Each proves its own members only."""
 
     def __repr__(self) -> str:
         """Never the key."""
@@ -113,13 +121,17 @@ def trust_from_wire(message: pb.Trust) -> Trust:
     )
 
 
-def credentials_to_wire(issued: Issued, trust: Trust) -> pb.Credentials:
-    """A certificate and whom to believe, as a message."""
-    chain = [der(one) for one in issued.chain]
-    return pb.Credentials(chain=chain, trust=trust_to_wire(trust), spiffe_id=str(issued.identity))
+def credentials_to_wire(issued: Issued, trust: Trust, abroad: Roots) -> pb.Credentials:
+    """A certificate and whom to believe, at home and abroad, as a message."""
+    return pb.Credentials(
+        chain=[der(one) for one in issued.chain],
+        trust=trust_to_wire(trust),
+        spiffe_id=str(issued.identity),
+        abroad=[pb.Domain(name=name, roots=map(der, roots)) for name, roots in sorted(abroad.items())],
+    )
 
 
-def credentials_from_wire(message: pb.Credentials) -> tuple[Issued, Trust]:
+def credentials_from_wire(message: pb.Credentials) -> tuple[Issued, Trust, Roots]:
     """As values.
 
     Raises:
@@ -128,4 +140,5 @@ def credentials_from_wire(message: pb.Credentials) -> tuple[Issued, Trust]:
     chain = tuple(map(read_certificate, message.chain))
     if not chain:
         raise ValueError("the hub sent no certificate")
-    return Issued(identity=parse_spiffe(message.spiffe_id), chain=chain), trust_from_wire(message.trust)
+    abroad = {one.name: tuple(map(read_certificate, one.roots)) for one in message.abroad}
+    return Issued(identity=parse_spiffe(message.spiffe_id), chain=chain), trust_from_wire(message.trust), abroad

@@ -23,7 +23,7 @@ from pilot_plus.wire import edge_pb2 as pb
 from pilot_plus.wire.denied import Denied
 from pilot_plus.wire.methods import SERVICE
 from pilot_plus.wire.proof import NONCE_BYTES, Purpose
-from pilot_plus.wire.trust import credentials_to_wire
+from pilot_plus.wire.trust import Roots, credentials_to_wire
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,12 @@ SESSIONS: Final = Gauge("pilot_plus_sessions", "Live sessions of edges and clien
 class JoinService:
     """The service. Open it with `JoinService.open`; its edges stay in step as long as that lasts."""
 
-    def __init__(self, gate: Gate, roster: Roster, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, gate: Gate, roster: Roster, clock: Callable[[], float] = monotonic, abroad: Callable[[], Roots] = dict
+    ) -> None:
+        """`abroad`: whom to believe in other clusters."""
         self._gate = gate
+        self._abroad = abroad
         self._roster = roster
         self._nonces = Nonces(clock)
         self._failures = Failures(clock)
@@ -47,13 +51,19 @@ class JoinService:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, gate: Gate, edges: Edges, *, grace: float = GRACE, clock: Callable[[], float] = monotonic
+        cls,
+        gate: Gate,
+        edges: Edges,
+        *,
+        grace: float = GRACE,
+        clock: Callable[[], float] = monotonic,
+        abroad: Callable[[], Roots] = dict,
     ) -> AsyncIterator["JoinService"]:
         """A service that keeps `edges` in step with the sessions that it holds. Ending it drops no edge."""
         async with asyncio.TaskGroup() as tasks:
             roster = Roster(edges, tasks, grace)
             try:
-                yield cls(gate, roster, clock)
+                yield cls(gate, roster, clock, abroad)
             finally:
                 roster.close()
 
@@ -91,14 +101,14 @@ class JoinService:
             self._failures.note(caller.host)
             raise
         JOINS.labels("joined").inc()
-        return credentials_to_wire(issued, self._gate.trust)
+        return credentials_to_wire(issued, self._gate.trust, self._abroad())
 
     async def renew(self, data: bytes, caller: Caller) -> pb.Credentials:
         """A certificate becomes a younger one."""
         asked = decoded(data, pb.RenewRequest)
         issued = await self._gate.renew(self._renewing(asked, caller), asked.csr)
         JOINS.labels("renewed").inc()
-        return credentials_to_wire(issued, self._gate.trust)
+        return credentials_to_wire(issued, self._gate.trust, self._abroad())
 
     def _renewing(self, asked: pb.RenewRequest, caller: Caller) -> SpiffeId:
         if caller.secure:

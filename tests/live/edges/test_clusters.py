@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -19,7 +21,7 @@ from pilot_plus.model import parse_spiffe
 from pilot_plus.wire.certificates import key_pem, new_key, pem, read_key, read_pem
 from tests.live.edges.applications import greeter, serving, web
 from tests.live.edges.company import ADDRESSES, Company, ask, company_of, say
-from tests.live.edges.test_flows import ask_patiently
+from tests.live.edges.test_flows import ask_patiently, grpc_echo
 
 pytestmark = pytest.mark.live
 
@@ -56,9 +58,11 @@ async def test_callers_of_east_reach_a_plain_zone_of_west_through_its_edge(tmp_p
         two_clusters(tmp_path, detail) as (east, west),
         serving(web("orders")) as orders,
         serving(greeter("hello from redis")) as redis,
+        grpc_echo() as echoing,
     ):
         await west.register("legacy/orders", "127.0.0.1", orders, "http")
         await west.register("legacy/redis", "127.0.0.1", redis, "tcp", name="redis")
+        await west.register("legacy/echo", "127.0.0.1", echoing, "grpc")
         assert await east.until_seen("legacy/orders", "mesh") == [(WEST, 15443)]
         outbound = free_port()
         token = await east.token("--zone", "mesh")
@@ -66,12 +70,31 @@ async def test_callers_of_east_reach_a_plain_zone_of_west_through_its_edge(tmp_p
         with Envoy(await east.bootstrap("envoy", *words)):
             assert await ask_patiently("127.0.0.1", outbound, "orders.legacy.mesh") == (200, "orders")
 
+        # without a proxy
+        await east.until_seen("legacy/echo", "mesh", speaks="grpc")
+        token = await east.token("--zone", "mesh")
+        boot = await east.bootstrap("grpc", "--token", token, "--data", str(tmp_path / "grpc"))
+        place = tmp_path / "grpc.json"
+        place.write_text(json.dumps(boot))
+        assert await called_without_a_proxy(place, "xds:///echo.legacy.mesh", "hello") == "hello"
+
         # a plain caller of east: its own edge, and from there the edge of west
         (door,) = await east.until_seen("legacy/orders", "vm")
         assert door[0] == ADDRESSES["vm"]
         assert await ask_patiently(*door, "any.host") == (200, "orders")
         (door,) = await east.until_seen("legacy/redis", "vm")
         assert await say(*door, "") == "hello from redis"
+
+
+async def called_without_a_proxy(bootstrap: Path, target: str, text: str) -> str:
+    """What a gRPC client that judges each trust domain by its own roots hears."""
+    caller = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(Path(__file__).with_name("grpc_caller.py")), target, text),
+        env={**os.environ, "GRPC_XDS_BOOTSTRAP": str(bootstrap), "GRPC_EXPERIMENTAL_XDS_MTLS_SPIFFE": "true"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await caller.communicate()
+    return out.decode().strip()
 
 
 async def test_the_authority_of_one_cluster_proves_nobody_of_the_other(tmp_path: Path):

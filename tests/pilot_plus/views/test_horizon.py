@@ -115,6 +115,7 @@ def test_a_proxyless_viewer_is_told_what_grpc_cannot_have():
     assert "asks DNS for it only when nothing with an IP address can be used" in whys["m"]
     assert all("does not heed its weight" in why for why in whys.values())
     assert all("gRPC" not in one.why for one in world.explained("mesh", "legacy/orders"))
+    assert all("MTLS_SPIFFE" not in why for why in whys.values())
     alone = World({"own": [copy("m", namespace="legacy")]})
     assert alone.why("mesh", "legacy/orders", Speaks.GRPC) == "the same zone"
 
