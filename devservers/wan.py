@@ -51,7 +51,7 @@ class Wan:
         self._tag = tag
         self._devices = tuple(devices)
         self._free_at = [0.0, 0.0]
-        self._chance = random.Random(7)  # noqa: S311 - the same losses each time
+        self._chance = random.Random(7)
 
     def within(self, side: str) -> tuple[str, ...]:
         """The words before a command that runs there."""

@@ -22,6 +22,9 @@ PATIENCE = 30.0
 class Hub:
     """One hub process, which can be killed and started again on the same journal."""
 
+    within: tuple[str, ...] = ()
+    """The words before its command."""
+
     def __init__(self, folder: Path, **sections: Any) -> None:
         folder.mkdir(exist_ok=True)
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -58,7 +61,7 @@ class Hub:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "pilot_plus.cli", "run", "-c", str(self._file)]
+            command = [*self.within, sys.executable, "-m", "pilot_plus.cli", "run", "-c", str(self._file)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
     @property
