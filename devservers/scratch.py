@@ -3,13 +3,12 @@
 import atexit
 import fcntl
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TextIO
 
 _PREFIX = "pilot-plus-servers-"
-_locks: list[TextIO] = []  # held open for as long as the process lives
 
 
 def scratch_folder(kind: str) -> Path:
@@ -22,9 +21,8 @@ def _own_folder() -> Path:
     _sweep(Path(tempfile.gettempdir()))
     fresh = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
     fresh.chmod(0o711)  # a database server that gave up root passes through
-    lock = (fresh / "lock").open("w")
+    lock = os.open(fresh / "lock", os.O_WRONLY | os.O_CREAT, 0o600)  # never closed: it is held as long as we live
     fcntl.flock(lock, fcntl.LOCK_EX)
-    _locks.append(lock)
     folder = fresh.rename(fresh.with_name(fresh.name[1:]))  # only now can a sweeper see it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -141,6 +141,10 @@ class Branch:
         self._wanted.set()
         self._changed.set()
 
+    def look(self) -> None:
+        """Look now whether what is registered is there still."""
+        self._changed.set()
+
     async def put(self, one: Registration) -> Outcome:
         """Write it."""
         outcome = await self._ask(lambda sink: sink.put([one.instance]))

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from pilot_plus.catalog import Holder, Place, Standing
+from pilot_plus.catalog import Catalog, Holder, Place, Standing
 from pilot_plus.model import NO_ORIGIN, Health, Instance, split_service
 from pilot_plus.ports import Done, Failed, Refused
 from pilot_plus.sync.branch import Branch, Missing, Name, Outcome, Registration
@@ -76,6 +76,7 @@ class Registrar:
         await self.load()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._attend(), name="registrations of other copies")
+            tasks.create_task(self._heed_returns(), name="registrations where a registry is back")
             for branch in self._branches.values():
                 tasks.create_task(branch.run(), name=f"registrations in {branch.name}")
 
@@ -96,6 +97,17 @@ class Registrar:
                 await self._look()
             except OSError as error:
                 log.warning("registrations: the journal can't be read: %s", error)
+
+    async def _heed_returns(self) -> None:
+        """Look at once after a registry that was lost: what was registered there may be gone, long before its lease."""
+        in_step: Mapping[str, float] = {}
+        with self._holder.following() as follower:
+            while True:
+                await follower.changes()
+                before, in_step = in_step, _in_step(self._holder.current)
+                for name in in_step.keys() & self._branches.keys():
+                    if in_step[name] != before.get(name):
+                        self._branches[name].look()
 
     async def _look(self) -> None:
         news = await self._fellows.look(self._held.keys())
@@ -324,6 +336,11 @@ class Registrar:
             if there:
                 return next((one for one in there if one.native == f"{namespace}/{name}"), there[0])
         return None
+
+
+def _in_step(catalog: Catalog) -> Mapping[str, float]:
+    """Since when each registry has been in step, of those that are."""
+    return {name: one.since for name, one in catalog.sources.items() if one.standing is Standing.SYNCED}
 
 
 def _as_registered(one: Instance) -> Instance:

@@ -16,7 +16,7 @@ import httpx
 from devservers import free_port
 from tests.pilot_plus.cli.calling import Called, Command
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Hub:
