@@ -77,6 +77,8 @@ def encode(copy: Instance, lease: str = "") -> Registration:
         raise ValueError(
             f"{name!r} is a name of Consul's own here: the copy would answer for it, and not be read again"
         )
+    if any(part in (".", "..") for part in name.split("/")) or "" in name.split("/")[:-1]:
+        raise ValueError(f"Consul can't be asked for {name!r}: to its HTTP API that is the path of something else")
     own = extras.put_in(copy, lease) | _mark(copy)
     if name != copy.name:
         own[extras.NAME] = copy.name

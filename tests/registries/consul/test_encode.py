@@ -192,6 +192,12 @@ def test_nobody_takes_the_place_of_consuls_own_service(name: str):
         encode(copy(name=name))
 
 
+@pytest.mark.parametrize("name", ["..", "/orders", "a/../b", "a//b", "./a"])
+def test_a_name_that_consul_can_not_be_asked_for_is_not_written(name: str):
+    with pytest.raises(ValueError, match="the path of something else"):
+        encode(copy(name=name))
+
+
 _printable = st.text(st.characters(exclude_categories=("C", "Z")), max_size=12)
 _words = _printable.filter(bool)
 _ports = st.lists(
