@@ -42,6 +42,8 @@ from pilot_plus.sync import Sync
 from registries import consul, database, etcd, kubernetes, memory, zookeeper
 from registries.consul.catalog_sink import NODE
 from registries.consul.encode import encode as registration_of
+from registries.consul.encode import lease_service
+from registries.consul.preview import LEASE
 from registries.database.record import encode as row_of
 from registries.etcd import wire_pb2 as wire
 from registries.etcd.client import open_client
@@ -159,13 +161,16 @@ def consul_target(started: ExitStack, write_to: str, of_each: int = 1) -> Target
     settings = consul.Settings(url=server.url, write=write_to, connections=2000)  # type: ignore[arg-type]
 
     async def write(copies: Sequence[Instance]) -> float:
-        bodies = [registration_of(copy) for copy in copies]
+        lease = LEASE + "bare" if copies[0].lease else ""
+        bodies = [registration_of(copy, lease) for copy in copies]
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8)) as session:
 
             async def put(path: str, body: object) -> None:
                 async with session.put(server.url + path, data=msgspec.json.encode(body)) as reply:
                     assert reply.status == 200, await reply.text()
 
+            if lease:
+                await put("/v1/agent/service/register", lease_service(lease, 600.0))
             begun = time.perf_counter()
             if write_to == "agent":
                 await windowed(bodies, lambda body: put("/v1/agent/service/register", body), 8)
@@ -386,7 +391,7 @@ async def _memory(store: memory.Store) -> AsyncIterator[memory.Memory]:
 
 async def measure(kind: str, arguments: argparse.Namespace) -> None:
     make, protocol = TARGETS[kind]
-    count = 1000 if kind == "consul" else arguments.instances
+    count = arguments.instances
     figures: list[tuple[float, float, float]] = []
     bare: list[float] = []
     profile = cProfile.Profile() if arguments.profile else None
