@@ -13,6 +13,7 @@ such check. After a restart the successor keeps the lease alive that a copy's Me
 """
 
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Final, TypeVar
 from uuid import uuid4
 
@@ -32,6 +33,8 @@ from registries.consul.settings import WRITING
 
 MANY: Final = 32
 """From so many on it is cheaper to list all that is ours than to ask for each."""
+FRESH: Final = 6
+"""A lease of which less than such a part has passed is not renewed for a write: that is done in its time."""
 T = TypeVar("T")
 _REGISTER: Final = "/v1/agent/service/register"
 _REPLACING: Final = {"replace-existing-checks": "true"}
@@ -45,6 +48,7 @@ class AgentSink:
         self._member: Member | None = None
         self._leases: dict[float, str] = {}
         self._lease_of: dict[str, str] = {}
+        self._renewed_at: dict[str, float] = {}
 
     @property
     def node(self) -> str:
@@ -52,13 +56,14 @@ class AgentSink:
         return self._member.node_name if self._member else ""
 
     async def put(self, copies: Sequence[Instance]) -> Sequence[Result]:
-        """Write each; a leased one's lease begins anew."""
+        """Write each; a leased one's lease begins anew, or has done so a moment ago."""
         member = await self._node()
         wanted = self._agent.settings.datacenter
         if wanted and wanted != member.datacenter:
             return [Refused(f"the agent writes into {member.datacenter}, and not into {wanted}") for _ in copies]
         for seconds in {copy.lease for copy in copies if copy.lease}:
-            await self._begin(seconds)
+            if not self._is_fresh(seconds):  # or each change would cost one more request
+                await self._begin(seconds)
         bodies, results = await registrations(copies, lambda copy: self._leases.get(copy.lease, ""))
         held = await self._held([body.id for body in bodies.values()])
 
@@ -110,6 +115,11 @@ class AgentSink:
             self._member = _decoded(text, Self).config
         return self._member
 
+    def _is_fresh(self, seconds: float) -> bool:
+        """Whether our lease of so many seconds was renewed a moment ago."""
+        renewed = self._renewed_at.get(self._leases.get(seconds, ""))
+        return renewed is not None and monotonic() - renewed < seconds / FRESH
+
     async def _begin(self, seconds: float) -> None:
         """See that our lease of so many seconds is there, and begin it anew."""
         lease = self._leases.setdefault(seconds, LEASE + uuid4().hex)
@@ -123,10 +133,15 @@ class AgentSink:
         """Renew these; what became of those that could not be."""
         lost: dict[str, Result] = {}
         for lease in leases:
+            asked = monotonic()
             status, text = await self._agent.text("PUT", f"/v1/agent/check/pass/{segment(lease)}")
+            if status == 200:
+                self._renewed_at[lease] = asked
+                continue
+            self._renewed_at.pop(lease, None)
             if status in (404, 500):  # Consul's way to say that it knows no such check
                 lost[lease] = Refused(f"the agent no longer holds the lease: {text[:200]!r}")
-            elif status != 200:
+            else:
                 lost[lease] = Failed(f"{status} {text[:200]!r}")
         return lost
 
