@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import aclosing
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeAlias
 
@@ -80,6 +81,16 @@ class Api:
     def close(self) -> None:
         """End every watch; requests under way are answered."""
         self._closing.set()
+
+    def refusal(self, problem: Problem) -> bytes:
+        """The whole answer to what is no request, and so never came to be asked; the connection ends with it."""
+        answer = self._problem(problem)
+        head = (
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\nconnection: close\r\n"
+            f"content-type: {answer.type.decode()}\r\ncontent-length: {len(answer.body)}\r\n"
+            f"x-pilot-plus-revision: {self._context.catalog.revision}\r\n\r\n"
+        )
+        return head.encode() + answer.body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -1,6 +1,7 @@
 """The server: the API on a real socket, with clients that are slow, greedy, or gone."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -125,7 +126,30 @@ async def test_too_many_headers_are_refused(hub):
     lines = b"".join(b"x%d: y\r\n" % n for n in range(150))
     async with served(hub) as port:
         answer = await exchanged(port, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n" + lines + b"\r\n")
-    assert answer.startswith(b"HTTP/1.1 400")
+        long = await exchanged(port, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * 70_000 + b"\r\n\r\n")
+    for said in (answer, long):
+        assert said.startswith(b"HTTP/1.1 431")
+        assert json.loads(said.partition(b"\r\n\r\n")[2])["detail"] == "a head has at most 100 lines and 64 KB"
+
+
+async def test_a_body_that_comes_with_its_head_is_no_part_of_it(hub):
+    head = (
+        b"POST /api/v1/instances HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    )
+    async with served(hub) as port:
+        for size, status in ((65_500, 400), (70_000, 413)):
+            sent = head + b"content-length: %d\r\n\r\n" % size + b" " * size
+            assert (await exchanged(port, sent)).startswith(b"HTTP/1.1 %d" % status)
+
+
+async def test_what_is_no_request_gets_a_problem_document_too(hub):
+    async with served(hub) as port:
+        answer = await exchanged(port, b"GET / HTTP/9.9\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"x-pilot-plus-revision: e." in head
+    assert json.loads(body)["status"] == 400
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for(hub, monkeypatch):
