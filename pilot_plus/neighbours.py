@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 
 from pilot_plus.catalog import Catalog, Holder, Source
-from pilot_plus.catalog.admission import Admission, listens_only_on_loopback
+from pilot_plus.catalog.admission import Admission, listens_only_on_loopback, own_listeners
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import limits_of
 from pilot_plus.catalog.naming import Naming, aliases_of
@@ -55,16 +55,13 @@ def source_of(peer: Peer, now: float) -> Source:
 
 def rules_of(config: Config, peer: Peer) -> Rules:
     """What applies to what a peer says: its own names have been mapped by `import`, and its zones are its own."""
-    listen = config.listen
-    listeners = [address for address in (listen.http, listen.xds, listen.dns, listen.peer) if address]
     admission = Admission(
         cluster=config.cluster,
         registry=peer.name,
         zone="",
         namespace="",
-        loopback_is_fine=listens_only_on_loopback(listeners),
-        own_hosts=frozenset(address.host for address in listeners),
-        own_listeners=frozenset((address.host, address.port) for address in listeners),
+        loopback_is_fine=listens_only_on_loopback(config),
+        own_listeners=own_listeners(config),
         writes_reserved=True,
         naming=Naming(aliases=aliases_of(config)),
     )

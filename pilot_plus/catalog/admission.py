@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from sys import intern
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 
 from pilot_plus.catalog.naming import Naming, Step, naming_of
 from pilot_plus.config import Config, RegistrySection
+from pilot_plus.machine import is_unspecified, own_addresses
 from pilot_plus.model import NO_ORIGIN, UNKNOWN_PROTOCOL, Instance, Origin, Port, Service, shared_ports, split_service
 from pilot_plus.quantities import Address, matches
 
@@ -39,8 +40,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     cidrs: tuple[str, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     loopback_is_fine: bool = True
-    own_hosts: frozenset[str] = frozenset()
-    own_listeners: frozenset[tuple[str, int]] = frozenset()
+    own_listeners: Mapping[str, frozenset[int]] = {}
+    """What the hub itself listens on: ports by host."""
     writes_reserved: bool = False
 
     def instance(self, found: Instance) -> Instance:
@@ -140,10 +141,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
         is_ordinary = not self.cidrs and _ORDINARY.fullmatch(found.address)
         if not is_ordinary and (reason := _unfit_address(found.address, self.cidrs, self.loopback_is_fine)):
             raise ValueError(reason)
-        if not self.ports and found.address not in self.own_hosts:
+        if not self.ports and found.address not in self.own_listeners:
             return
         for port in found.ports:
-            if (found.address, port.number) in self.own_listeners:
+            if port.number in self.own_listeners.get(found.address, ()):
                 raise ValueError(f"{found.address}:{port.number} is one of the hub's own listeners")
             if self.ports and not any(low <= port.number <= high for low, high in self.ports):
                 raise ValueError(f"port {port.number} is not within `accept.ports`")
@@ -151,7 +152,6 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 def admission_of(config: Config, registry: RegistrySection) -> Admission:
     """The rules of one registry in a configuration."""
-    listeners = [a for a in (config.listen.http, config.listen.xds, config.listen.dns, config.listen.peer) if a]
     return Admission(
         cluster=config.cluster,
         registry=registry.name,
@@ -162,15 +162,28 @@ def admission_of(config: Config, registry: RegistrySection) -> Admission:
         naming=naming_of(config, registry),
         cidrs=registry.accept.cidrs,
         ports=tuple(_port_range(text) for text in registry.accept.ports),
-        loopback_is_fine=listens_only_on_loopback(listeners),
-        own_hosts=frozenset(address.host for address in listeners),
-        own_listeners=frozenset((address.host, address.port) for address in listeners),
+        loopback_is_fine=listens_only_on_loopback(config),
+        own_listeners=own_listeners(config),
     )
 
 
-def listens_only_on_loopback(listeners: Iterable[Address]) -> bool:
-    """Whether nobody outside this machine can reach any of the addresses."""
-    return all(is_loopback(address.host) for address in listeners)
+def listens_only_on_loopback(config: Config) -> bool:
+    """Whether nobody outside this machine can reach anything of the hub."""
+    return all(is_loopback(address.host) for address in _listeners(config))
+
+
+def own_listeners(config: Config) -> Mapping[str, frozenset[int]]:
+    """Everything that the hub listens on, ports by host, under each address that this has."""
+    found: dict[str, frozenset[int]] = {}
+    for address in _listeners(config):
+        for host in {address.host, *(own_addresses() if is_unspecified(address.host) else ())}:
+            found[host] = found.get(host, frozenset()) | {address.port}
+    return found
+
+
+def _listeners(config: Config) -> list[Address]:
+    listen = config.listen
+    return [address for address in (listen.http, listen.xds, listen.dns, listen.peer) if address]
 
 
 def is_loopback(host: str) -> bool:
