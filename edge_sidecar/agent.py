@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -22,6 +23,7 @@ from edge_sidecar.envoy.program import find_envoy
 from edge_sidecar.ledger import Ledger
 from edge_sidecar.lifecycle import STABLE
 from edge_sidecar.membership import Membership
+from edge_sidecar.memory import give_back
 from edge_sidecar.orders import Orders, heard
 from edge_sidecar.pause import Pause
 from edge_sidecar.place import data_folder, own_address
@@ -111,6 +113,7 @@ class Agent:
 
     async def run(self, orders: Orders) -> None:
         """Until told to end."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # files only, one after the other
         async with serving(self._relay, self._socket), asyncio.TaskGroup() as tasks:
             with orders.replacing(self._envoys.replace):
                 parts = (
@@ -215,8 +218,9 @@ class Agent:
                 self._served = monotonic()
                 self._prove(one)
                 try:
-                    connections = await one.admin.connections()
-                    if not self._relay.is_idle or not await one.admin.is_warm():
+                    look = await one.admin.look()
+                    connections = look.connections
+                    if not self._relay.is_idle or not look.is_warm:
                         wait = LOOK_SOON
                     else:
                         self._carried = self._acknowledged()
@@ -241,6 +245,7 @@ class Agent:
         if good != self._read:
             self._read = good
             self._carried = {(Type.LISTENER, name): version for name, version in acknowledged(good).items()}
+            give_back()
         return self._carried
 
     def _tell(self, *, connections: int) -> None:

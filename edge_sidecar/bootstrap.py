@@ -34,6 +34,7 @@ def bootstrap(*, node: str, zone: str, number: int) -> Mapping[str, Any]:
             "lds_config": _ADS,
         },
         "static_resources": {"clusters": [_relay()]},
+        "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": _UNCOUNTED}}},
         "layered_runtime": {"layers": [{"name": "pilot-plus", "static_layer": _RUNTIME}]},
         "overload_manager": {
             "resource_monitors": [
@@ -51,6 +52,12 @@ def bootstrap(*, node: str, zone: str, number: int) -> Mapping[str, Any]:
 
 
 _ADS: Final = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}  # the relay answers when it can
+
+_UNCOUNTED: Final = [
+    {"prefix": "sds.pilot-plus/allow/"},
+    {"suffix": ".update_duration"},
+]
+"""What there is of each list of callers, and how long each resource took: two thirds of all, and of no use."""
 
 _RUNTIME: Final = {
     "re2.max_program_size.error_level": 1000,

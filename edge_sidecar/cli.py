@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from edge_sidecar.memory import be_frugal
 from edge_sidecar.settings import Settings, address_towards, data_home, name_at
 from pilot_plus.quantities import Address, seconds_of
 from pilot_plus.wire.jointoken import JoinToken, parse_token
@@ -108,6 +109,7 @@ def run(
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(0)
     )  # both until the agent hears them, and there is something to end
+    be_frugal()
     from edge_sidecar import agent  # noqa: PLC0415 - gRPC takes longer to load than `status` to answer
     from edge_sidecar.envoy.program import NoEnvoy  # noqa: PLC0415
     from edge_sidecar.logs import log_to_stderr  # noqa: PLC0415

@@ -22,8 +22,8 @@ LARGEST: Final = 64 << 20
 class Counting(Protocol):
     """An Envoy's admin socket."""
 
-    async def metrics(self) -> str:
-        """What it counts."""
+    async def metrics(self, write: Callable[[bytes], object]) -> None:
+        """What it counts, piece by piece."""
         ...
 
     async def reopen_logs(self) -> None:
@@ -64,16 +64,14 @@ class Ledger:
         if self._must_reopen:
             await envoy.reopen_logs()
             self._must_reopen = False
-        text = await envoy.metrics()
-        await asyncio.to_thread(self._write, text)
+        fresh = self._metrics.with_suffix(".fresh")
+        file = await asyncio.to_thread(fresh.open, "wb")
+        with file:
+            await envoy.metrics(file.write)
+        await asyncio.to_thread(fresh.replace, self._metrics)
 
     def _moved(self) -> bool:
         if not self._log.exists() or self._log.stat().st_size <= self._largest:
             return False
         self._log.replace(self._log.with_suffix(".log.1"))
         return True
-
-    def _write(self, text: str) -> None:
-        fresh = self._metrics.with_suffix(".fresh")
-        fresh.write_text(text)
-        fresh.replace(self._metrics)

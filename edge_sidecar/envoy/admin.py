@@ -2,19 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 TIMEOUT: Final = 5.0
 """Seconds."""
+_PIECE: Final = 1 << 16
 
 
 FIGURES: Final = (
     r"^(listener\..*\.downstream_cx_active"
     r"|listener_manager\.total_listeners_warming|cluster_manager\.warming_clusters)$"
 )
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How an Envoy is."""
+
+    connections: int
+    """Those that are open to listeners of the edge."""
+    is_warm: bool
+    """Whether all that it has accepted is in use."""
 
 
 class Admin:
@@ -42,35 +54,40 @@ class Admin:
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")  # answers say goodbye from now on
         await self._ask("POST", "/drain_listeners")  # the first alone leaves the doors open, until Envoy ends
 
-    async def figures(self, pattern: str = FIGURES) -> Mapping[str, int]:
+    async def figures(self, pattern: str = FIGURES, type_: str = "Gauges") -> Mapping[str, int]:
         """What it counts under names that match; by default, what the agent looks at.
+
+        Each name of that type costs Envoy a match.
 
         Raises:
             OSError: it doesn't answer.
         """
-        text = await self._ask("GET", f"/stats?format=json&filter={quote(pattern)}")
+        text = await self._ask("GET", f"/stats?format=json&type={type_}&filter={quote(pattern)}")
         try:
             found = json.loads(text)["stats"]
             return {one["name"]: int(one["value"]) for one in found if "value" in one}
         except (ValueError, KeyError, TypeError) as error:
             raise OSError(f"{self._place}: no figures: {error}") from error
 
-    async def connections(self) -> int:
-        """Connections that are open to listeners of the edge.
+    async def look(self) -> "Look":
+        """What the agent must know of it.
 
         Raises:
             OSError: it doesn't answer.
         """
         figures = await self.figures()
-        return sum(value for name, value in figures.items() if name.startswith("listener.") and _is_ours(name))
+        return Look(
+            connections=sum(value for name, value in figures.items() if _is_ours(name)),
+            is_warm=not any(value for name, value in figures.items() if "warming" in name),
+        )
 
-    async def metrics(self) -> str:
-        """All that it counts and has used, as Prometheus reads it.
+    async def metrics(self, write: Callable[[bytes], object]) -> None:
+        """All that it counts and has used, as Prometheus reads it, piece by piece: it may be tens of megabytes.
 
         Raises:
             OSError: it doesn't answer.
         """
-        return await self._ask("GET", "/stats/prometheus?usedonly")
+        await self._converse("GET", "/stats/prometheus?usedonly", write)
 
     async def reopen_logs(self) -> None:
         """Open the access log anew: the one that it had was moved away.
@@ -80,45 +97,46 @@ class Admin:
         """
         await self._ask("POST", "/reopen_logs")
 
-    async def is_warm(self) -> bool:
-        """Whether all that it has accepted is in use.
-
-        Raises:
-            OSError: it doesn't answer.
-        """
-        figures = await self.figures()
-        return not any(value for name, value in figures.items() if name.endswith("_warming"))
-
     async def _ask(self, method: str, path: str) -> str:
         """The body of an answer with the status 200."""
+        pieces: list[bytes] = []
+        await self._converse(method, path, pieces.append)
+        return b"".join(pieces).decode(errors="replace")
+
+    async def _converse(self, method: str, path: str, write: Callable[[bytes], object]) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
                 reader, writer = await asyncio.open_unix_connection(self._place)
                 try:
                     writer.write(f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
-                    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                    status = head.partition(b"\r\n")[0].decode(errors="replace")
+                    if " 200" not in status and path != "/ready":
+                        raise ConnectionError(f"{self._place}: {path} is answered by {status!r}")
+                    async for piece in _body(reader, is_chunked=b"transfer-encoding: chunked" in head):
+                        write(piece)
                 finally:
                     writer.close()
         except TimeoutError as error:
             raise ConnectionError(f"{self._place}: no answer within {TIMEOUT:.0f} s") from error
-        if b"transfer-encoding: chunked" in head.lower():
-            body = _joined(body)
-        status = head.partition(b"\r\n")[0].decode(errors="replace")
-        if " 200" not in status and path != "/ready":
-            raise ConnectionError(f"{self._place}: {path} is answered by {status!r}")
-        return body.decode(errors="replace")
+        except (EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise ConnectionError(f"{self._place}: the answer to {path} broke off") from error
 
 
 def _is_ours(name: str) -> bool:
-    return name.endswith(".downstream_cx_active") and ".worker_" not in name and not name.startswith("listener.admin")
+    return name.endswith("_cx_active") and ".worker_" not in name and not name.startswith("listener.admin")
 
 
-def _joined(chunks: bytes) -> bytes:
-    """A body that came in chunks; Envoy speaks no HTTP/1.0, which has none."""
-    body = b""
-    while True:
-        size, _, rest = chunks.partition(b"\r\n")
-        length = int(size or b"0", 16)
-        if length == 0:
-            return body
-        body, chunks = body + rest[:length], rest[length + 2 :]
+async def _body(reader: asyncio.StreamReader, *, is_chunked: bool) -> AsyncIterator[bytes]:
+    """The body of an answer, after which the other side closes; Envoy speaks no HTTP/1.0, which has no chunks."""
+    while not is_chunked:
+        piece = await reader.read(_PIECE)
+        if not piece:
+            return
+        yield piece
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        while size:
+            piece = await reader.readexactly(min(size, _PIECE))
+            size -= len(piece)
+            yield piece
+        await reader.readexactly(2)

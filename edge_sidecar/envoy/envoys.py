@@ -158,7 +158,7 @@ class Envoys:
                 async with asyncio.timeout(self._plan.drain_time):
                     await one.admin.drain()
                     await asyncio.sleep(SETTLE)
-                    while await one.admin.connections():  # noqa: ASYNC110
+                    while (await one.admin.look()).connections:  # noqa: ASYNC110
                         await asyncio.sleep(POLL)
         except TimeoutError:
             log.info("Envoy %d has had its time to drain", number)

@@ -37,7 +37,7 @@ class Agent:
         (place,) = (self.data / "run").glob("admin-*.sock")
         number = os.open(place.parent, os.O_PATH)
         try:
-            figures = await Admin(Path(f"/proc/self/fd/{number}") / place.name).figures(f"^{re.escape(name)}$")
+            figures = await Admin(Path(f"/proc/self/fd/{number}") / place.name).figures(f"^{re.escape(name)}$", "All")
         finally:
             os.close(number)
         return figures.get(name)

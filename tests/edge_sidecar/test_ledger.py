@@ -1,5 +1,6 @@
 """The ledger: metrics are written, a large access log is moved away, and nothing is lost over a failure."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ class Counter:
         self.reopened = 0
         self.is_gone = False
 
-    async def metrics(self) -> str:
-        return "envoy_cx 7\n"
+    async def metrics(self, write: Callable[[bytes], object]) -> None:
+        write(b"envoy_cx")
+        write(b" 7\n")
 
     async def reopen_logs(self) -> None:
         if self.is_gone:
