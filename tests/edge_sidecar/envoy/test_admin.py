@@ -46,7 +46,7 @@ async def test_metrics_come_piece_by_piece():
 )
 async def test_an_answer_that_breaks_off_is_none(said: bytes):
     async with answering(said) as admin:
-        with pytest.raises(OSError, match="admin.sock"):
+        with pytest.raises(OSError, match=r"admin\.sock"):
             await admin.look()
 
 
