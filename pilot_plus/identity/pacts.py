@@ -160,15 +160,6 @@ class Pacts:
             raise ValueError(f"there is no pact with {cluster!r}")
         await self.keep_pact(cluster, known.trust_domain, trust)
 
-    async def dissolve(self, cluster: str) -> None:
-        """Believe the hub of a cluster no longer.
-
-        Raises:
-            OSError: the store can't be written.
-        """
-        await self._store.delete(KIND, cluster)
-        self._pacts.pop(cluster, None)
-
     async def refresh(self) -> None:
         """Take in what other copies of the hub have learnt.
 

@@ -3,7 +3,7 @@
 A service crosses if a selection names it and none denies it. The first that lets it through gives its name there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -57,20 +57,6 @@ def rule_of(selections: Sequence[Selection], service: str) -> Rule | None:
     if not allowed or frozenset() in denied:
         return None
     return Rule(tuple(allowed), tuple(denied))
-
-
-def selections_of(sections: Iterable[Mapping[str, object]]) -> tuple[Selection, ...]:
-    """Selections from plain values, as a configuration holds them.
-
-    Raises:
-        ValueError: a value has another form.
-    """
-    return tuple(
-        msgspec.convert(
-            {**section, "labels": sorted(msgspec.convert(section.get("labels", {}), dict[str, str]).items())}, Selection
-        )
-        for section in sections
-    )
 
 
 def _filled(target: str, stars: Sequence[str], service: str) -> str:

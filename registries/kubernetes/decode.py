@@ -30,7 +30,6 @@ ServiceName = tuple[str, str]
 """Namespace and name."""
 
 EXTERNAL_NAME: Final = "ExternalName"
-HOST_NAMES: Final = "FQDN"
 
 
 class KnownService(msgspec.Struct, frozen=True):

@@ -45,11 +45,6 @@ def told_labels(labels: dict[str, str] | None) -> dict[str, str]:
     return {name: value for name, value in (labels or {}).items() if not name.startswith(_PLUMBING)}
 
 
-def service_place(namespace: str, name: str) -> str:
-    """How people call a Service record that says nothing."""
-    return f"services/{namespace}/{name}"
-
-
 def slice_place(namespace: str, name: str) -> str:
     """How people call a slice that says nothing."""
     return f"endpointslices/{namespace}/{name}"

@@ -122,30 +122,6 @@ def upstream_context(matcher: dict[str, str], *, trust: str = TRUST, alpn: tuple
     return {"name": _SOCKET, "typed_config": context}
 
 
-def downstream_context(*callers: dict[str, str], alpn: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The transport socket of an Envoy that is dialled, as JSON: it lets in whoever matches one of the matchers.
-
-    Who is not let in fails in the handshake: a filter would let a server that speaks first be heard.
-    """
-    allowed = [{"san_type": "URI", "matcher": caller} for caller in callers]
-    common = {
-        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-        "tls_certificate_sds_secret_configs": [{"name": OWN, "sds_config": ADS}],
-        "combined_validation_context": {
-            "default_validation_context": {"match_typed_subject_alt_names": allowed} if allowed else {},
-            "validation_context_sds_secret_config": {"name": TRUST, "sds_config": ADS},
-        },
-    }
-    if alpn:
-        common["alpn_protocols"] = list(alpn)
-    context = {
-        "@type": f"{_TLS}.DownstreamTlsContext",
-        "common_tls_context": common,
-        "require_client_certificate": True,
-    }
-    return {"name": _SOCKET, "typed_config": context}
-
-
 def grpc_context(matcher: dict[str, str], sni: str) -> dict[str, Any]:
     """The transport socket of a gRPC client that dials, as JSON.
 
