@@ -23,7 +23,7 @@ from registries import memory, peer
 
 OWN_KIND: Final = "database"
 """The kind of our own registry: without a guard, for what goes there was deregistered or has expired."""
-NO_KIND: Final = frozenset(("layouts", "peer", "tls", "vigil"))
+NO_KIND: Final = frozenset(("layouts", "peer", "tasks", "tls", "vigil"))
 """What lies beside the adapters that a configuration can name."""
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from pilot_plus.ports import SourceLost
+from registries.tasks import beside
 
 T = TypeVar("T")
 
@@ -32,18 +33,13 @@ class Background:
 
 @asynccontextmanager
 async def background() -> AsyncIterator[Background]:
-    """Open a block with tasks; what the block raises comes out as it is, and not in a group."""
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
+    """Open a block with tasks that may be started later."""
+    async with beside() as group:
         tasks = Background(group)
         try:
             yield tasks
-        except Exception as error:  # noqa: BLE001 - raised again below, outside of the group
-            failure = error
         finally:
             tasks.stop()
-    if failure is not None:
-        raise failure
 
 
 async def for_each(things: Iterable[T], work: Callable[[T], Awaitable[None]], width: int) -> None:

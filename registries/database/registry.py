@@ -1,7 +1,7 @@
 """Our own registry, connected: a source, and a sink whose leases are ours to keep."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -10,7 +10,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from typing import Any, Final
+from typing import Final
 
 from pilot_plus.model import Alive, Instance, Resumed, Update
 from pilot_plus.ports import Refused, Result, SourceLost
@@ -18,6 +18,7 @@ from registries.database.household import Household, opened, shared
 from registries.database.locks import Locks
 from registries.database.log import Log, mark_of
 from registries.database.settings import Settings
+from registries.tasks import beside
 
 ALIVE_S: Final = 1.0
 QUIET_S: Final = 1.0
@@ -158,22 +159,5 @@ async def _connected(
             raise SourceLost(str(error)) from error
         database = Database(house)
         closing.callback(database.close)
-        async with _beside(house.write(), house.keep()):
+        async with beside(house.write(), house.keep()):
             yield database
-
-
-@asynccontextmanager
-async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the work beside the block and end it with the block, whose own error comes out as it was."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-    except BaseExceptionGroup as errors:
-        if len(errors.exceptions) == 1:
-            raise errors.exceptions[0] from None
-        raise

@@ -17,6 +17,7 @@ from registries.etcd import wire_pb2 as wire
 from registries.etcd.client import Client, Declined
 from registries.etcd.methods import GRANT, KEEP_ALIVE
 from registries.etcd.ownership import Owner, ttl_of
+from registries.tasks import beside
 
 BEATS: Final = 3
 """How often a lease is renewed while it lasts, and how often there is a sign of life within the time of silence."""
@@ -124,15 +125,6 @@ class Leases:
 
 @asynccontextmanager
 async def keeping(leases: Leases) -> AsyncIterator[Leases]:
-    """Keep the leases while the block runs; what the block raises comes out as it is, and not in a group."""
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as tasks:
-        keeper = tasks.create_task(leases.keep())
-        try:
-            yield leases
-        except Exception as error:  # noqa: BLE001 - raised again below, outside of the group
-            failure = error
-        finally:
-            keeper.cancel()
-    if failure is not None:
-        raise failure
+    """Keep the leases while the block runs."""
+    async with beside(leases.keep()):
+        yield leases

@@ -4,6 +4,8 @@ from typing import TypeVar
 
 import msgspec
 
+from registries.layouts.jsontext import decoded
+
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
     """The object with which another one goes: Kubernetes' garbage collector sees to it."""
@@ -183,11 +185,4 @@ def read(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     Raises:
         ValueError: it is not of that shape, and why.
     """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except RecursionError as error:
-        raise ValueError("the JSON is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise ValueError("the JSON is not UTF-8") from error
-    except msgspec.DecodeError as error:
-        raise ValueError(f"no usable JSON: {error}") from error
+    return decoded(data, kind)

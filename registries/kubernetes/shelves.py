@@ -13,13 +13,13 @@ import msgspec
 
 from pilot_plus.ports import SourceLost
 from registries.kubernetes.bodies import Ours
+from registries.kubernetes.breath import breathing
 from registries.kubernetes.client import Client
 from registries.kubernetes.decode import ServiceName, members_of
 from registries.kubernetes.kinds import IMPORTS, SERVICES, SLICES, Kind
 from registries.kubernetes.names import CLUSTER, SERVICE_NAME
 from registries.kubernetes.objects import AnyObject, ServiceObject, SliceObject, read
 from registries.kubernetes.shelf import Shelf, Slice, front_of, slice_of, version_of
-from registries.kubernetes.tasks import breathing
 from registries.kubernetes.watch import Stream, pages
 from registries.kubernetes.writes import is_there
 

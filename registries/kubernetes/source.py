@@ -12,13 +12,14 @@ from typing import Final
 
 from pilot_plus.model import Alive, Instance, Reset, Update
 from pilot_plus.ports import SourceLost
+from registries.kubernetes.breath import breathing
 from registries.kubernetes.change import Change, apply
 from registries.kubernetes.client import Client
 from registries.kubernetes.join import Join
 from registries.kubernetes.kinds import SERVICES, SLICES
 from registries.kubernetes.settings import EVERY_NAMESPACE, Settings
-from registries.kubernetes.tasks import beside, breathing
 from registries.kubernetes.watch import Stream, changes, pages, version_now
+from registries.tasks import beside
 
 PROBE_EVERY: Final = 4.0
 PROBE_SILENCE: Final = 6.0

@@ -18,6 +18,15 @@ def from_json(data: bytes, kind: type[T]) -> T:
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"the record has {len(data)} bytes, more than {MAX_BYTES}")
+    return decoded(data, kind)
+
+
+def decoded(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """As `from_json`, whatever the size.
+
+    Raises:
+        ValueError: too deep, not UTF-8, no JSON, or not of that shape.
+    """
     try:
         return msgspec.json.decode(data, type=kind)
     except RecursionError as error:
