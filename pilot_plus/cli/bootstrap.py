@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from pilot_plus.cli.main import Refusal
-from pilot_plus.model import Speaks, Viewer
+from pilot_plus.model import Role, Speaks, SpiffeId, Viewer
 from pilot_plus.quantities import Address
 from pilot_plus.views.xds.bootstrap import Wanted, envoy_bootstrap, envoy_files, grpc_bootstrap
 from pilot_plus.views.xds.profile import Kind, Profile
@@ -109,10 +109,12 @@ def _wanted(
 ) -> Wanted:
     if token and data is None:
         raise click.UsageError("--token needs --data DIR: key and certificate are kept there")
+    if not zone.rpartition("/")[2]:
+        raise click.BadParameter("expected the name of a zone", param_hint="--zone")
     name = id_ or f"{socket.gethostname()}-{kind}"
     held = _held(hub, token, id_, name, data) if data is not None else None
-    if held is not None and held.identity.zone != zone.rpartition("/")[2]:
-        raise Refusal(f"{data} holds the identity {held.identity}, which is not in the zone {zone}")
+    if held is not None:
+        _check(held.identity, zone, data)
     speaks = Speaks.GRPC if kind is Kind.GRPC else Speaks.MESH
     viewer = Viewer(zone, speaks, certified=held is not None)
     try:
@@ -128,6 +130,19 @@ def _wanted(
         trust_domain=held.identity.trust_domain if held and is_secure else "",
         hub_name=held.trust.hub_name if held and is_secure else "",
     )
+
+
+def _check(identity: SpiffeId, zone: str, data: Path | None) -> None:
+    """Refuse an identity with which the hub would give this client nothing."""
+    if identity.zone != zone.rpartition("/")[2]:
+        raise Refusal(
+            f"{data} holds the identity {identity}, which is not in the zone {zone}: say --zone {identity.zone}"
+        )
+    if identity.role is Role.EDGE:
+        raise Refusal(
+            f"{data} holds the identity {identity}, which is an edge's: "
+            "join with a token that was made without --edge, into another folder"
+        )
 
 
 def _held(hub: Address, token: str | None, id_: str | None, name: str, data: Path) -> Held:

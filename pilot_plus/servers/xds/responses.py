@@ -40,12 +40,12 @@ class Responses:
 
     def delta(self, type_: Type, resources: Sequence[Resource], removed: Sequence[str]) -> Response:
         """A `DeltaDiscoveryResponse`."""
-        key = (type_, *(_named(one) for one in resources), None, *removed)
+        key = (type_, tuple(resources), tuple(removed))
         return self._kept.get(key) or self._keep(key, _delta(type_, resources, removed))
 
     def state(self, type_: Type, version: str, resources: Sequence[Resource]) -> Response:
         """A `DiscoveryResponse`."""
-        key = (version, type_, *(_named(one) for one in resources))
+        key = (type_, tuple(resources), version)
         return self._kept.get(key) or self._keep(key, _state(type_, version, resources))
 
     def _keep(self, key: tuple[object, ...], made: Response) -> Response:
@@ -54,10 +54,6 @@ class Responses:
         while self._room < 0:
             self._room += len(self._kept.popitem(last=False)[1].body) + 200
         return made
-
-
-def _named(one: Resource) -> tuple[str, str]:
-    return one.name, one.version
 
 
 def _delta(type_: Type, resources: Sequence[Resource], removed: Sequence[str]) -> Response:

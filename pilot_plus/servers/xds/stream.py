@@ -30,8 +30,6 @@ PATIENCE: Final = 5.0
 """Seconds for which an unanswered response holds back changes of other types."""
 MAX_NAMES: Final = 100_000
 """Names that a client may ask for."""
-FEW: Final = 25
-"""Resources that may be made without a pause."""
 
 _BY_URL: Final = {str(type_): type_ for type_ in Type}
 _ORDER: Final = tuple(Type)
@@ -107,10 +105,9 @@ class Stream:
 
     def pending(self) -> Iterator[tuple[Type, Collection[str]]]:
         """The resources that `next` will look at, by type, where they are more than a few."""
-        for type_, subscription in self.subscriptions.items():
-            pending = subscription.pending(self._supply)
-            if len(pending) > FEW:
-                yield type_, pending
+        for type_, subscription in tuple(self.subscriptions.items()):  # the client may ask for another one meanwhile
+            if names := subscription.pending(self._supply):
+                yield type_, names
 
     def has_work(self) -> bool:
         """Whether there is anything that `next` may have to say, now or later."""

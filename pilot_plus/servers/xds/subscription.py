@@ -26,6 +26,8 @@ from pilot_plus.views.xds.supply import Supply
 
 log = logging.getLogger(__name__)
 
+FEW: Final = 25
+"""Resources that may be made without a pause."""
 MOST: Final = 2000
 MOST_BYTES: Final = 2 << 20
 """How much a response holds where it may be divided: clients of gRPC take 4 MiB unless told otherwise."""
@@ -249,11 +251,13 @@ class Subscription:
         return bool(self._suspects)
 
     def pending(self, supply: Supply) -> Collection[str]:
-        """The names that `next` will look at, or at first."""
+        """The names that `next` will look at, or at first, where they are more than a few."""
         if self.sent is not None:
             return ()
         if self._compares_all:
             return self._wanted(supply)
+        if len(self._asked) + len(self._touched) <= FEW:
+            return ()
         names = self._asked | self._touched
         return names if len(names) <= MOST or self._holds_all else sorted(names)[:MOST]
 

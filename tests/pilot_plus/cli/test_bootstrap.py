@@ -41,6 +41,7 @@ def test_grpc_says_its_zone():
     [
         (("envoy", "--zone", "vm"), "--hub"),
         (("envoy", "--hub", "nowhere", "--zone", "vm"), "HOST:PORT"),
+        (("envoy", "--hub", "127.0.0.1:15010", "--zone", ""), "--zone"),
         (("envoy", *HUB, "--tcp", "redis=127.0.0.1:1"), "NAMESPACE/NAME=HOST:PORT"),
         (("envoy", *HUB, "--tcp", "a/redis=1"), "HOST:PORT"),
         (("envoy", *HUB, "--outbound", "name:1"), "IP address"),

@@ -1,12 +1,13 @@
 """Playbooks of the delta form."""
 
+import msgspec
 import pytest
 
 from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import DeltaRequest
 from pilot_plus.servers.xds.responses import Responses
 from pilot_plus.servers.xds.stream import PATIENCE
-from pilot_plus.servers.xds.subscription import MOST
+from pilot_plus.servers.xds.subscription import FEW, MOST
 from pilot_plus.views.xds.resource import Type
 from tests.pilot_plus.servers.xds.playbook import Book
 from tests.pilot_plus.servers.xds.shelf import Shelf
@@ -227,6 +228,17 @@ def test_also_what_is_not_there_is_said_in_parts(book: Book):
     assert (first[0].count("+"), first[0].count("-")) == (10, MOST - 10)
     assert book.accept(E)[0].count("-") == 10
     assert book.accept(E) == []
+
+
+def test_what_is_looked_at_next_is_told_while_the_client_goes_on_asking(book: Book):
+    names = [f"n{n}" for n in range(FEW + 1)]
+    request = DeltaRequest(type=C, subscribe=frozenset(names))
+    book.stream.request(request, 0)
+    pending = book.stream.pending()
+    assert next(pending) == (C, set(names))
+    book.stream.request(msgspec.structs.replace(request, type=E), 0)
+    assert list(pending) == []
+    assert [type_ for type_, _ in book.stream.pending()] == [C, E]
 
 
 def test_when_the_supply_forgot_what_changed_everything_is_compared(book: Book):
