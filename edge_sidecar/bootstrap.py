@@ -60,7 +60,7 @@ _UNCOUNTED: Final = [
 """What there is of each list of callers, and how long each resource took: two thirds of all, and of no use."""
 
 _RUNTIME: Final = {
-    "re2.max_program_size.error_level": 1000,
+    "re2.max_program_size.error_level": 1_000_000,
 }
 
 

@@ -89,7 +89,7 @@ class Embassy:
     def abroad(self) -> Mapping[str, Abroad]:
         """Whom the members of our cluster believe in others."""
         return {
-            pact.cluster: Abroad(pact.trust_domain, pem(pact.trust.roots).decode())
+            pact.cluster: Abroad(pact.trust_domain, pem(pact.trust.roots).decode(), pact.revoked)
             for pact in self._pacts.all()
             if self._peer(pact.cluster)
         }

@@ -41,6 +41,12 @@ class Pact(msgspec.Struct, frozen=True, kw_only=True):
     trust_domain: str
     trust: Trust
 
+    @property
+    def revoked(self) -> frozenset[str]:
+        """The identities that were taken back there. A cluster speaks of its own only."""
+        own = f"spiffe://{self.trust_domain}/"
+        return frozenset(identity for identity in self.trust.revoked_ids if identity.startswith(own))
+
     def check(self, chain_pem: bytes, now: datetime) -> None:
         """Check that a certificate is that hub's.
 

@@ -34,6 +34,8 @@ class Abroad(msgspec.Struct, frozen=True):
     """Its trust domain."""
     roots: str
     """PEM."""
+    revoked: frozenset[str] = frozenset()
+    """Its identities that were taken back."""
 
 
 Others: TypeAlias = Mapping[str, Abroad]
@@ -141,7 +143,8 @@ class Supplier:
 
     def _believe(self, trust: Trust, others: Others) -> None:
         roots = {one.domain: one.roots for one in others.values()}
-        self._stock.believe(anchors_of(trust, self._home[1], roots), self._domains(others))
+        revoked = frozenset(identity for one in others.values() for identity in one.revoked)
+        self._stock.believe(anchors_of(trust, self._home[1], roots, revoked), self._domains(others))
 
     def _domains(self, others: Others) -> Domains:
         named = (self._home, *sorted((cluster, one.domain) for cluster, one in others.items()))

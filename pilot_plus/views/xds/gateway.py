@@ -38,6 +38,7 @@ from pilot_plus.views.xds.cluster import Family
 from pilot_plus.views.xds.encoding import encoded, field, text_field
 from pilot_plus.views.xds.listener import MANAGER, http_manager, tcp_proxy
 from pilot_plus.views.xds.route import RETRIES, virtual_host
+from pilot_plus.views.xds.taken_back import matchers
 from pilot_plus.views.xds.tls import ADS, OWN, Anchors, guests_context, trust_context
 
 HTTP: Final = "http"
@@ -274,10 +275,8 @@ def allow_secret(name: str, anchors: Anchors, callers: tuple[Caller, ...]) -> by
     """
     if not callers:
         raise ValueError(f"{name}: a list of callers without any lets everybody in")
-    matchers = [
-        {"san_type": "URI", "matcher": {"prefix" if caller.is_prefix else "exact": caller.text}} for caller in callers
-    ]
+    named = [{"san_type": "URI", "matcher": matcher} for matcher in matchers(callers, anchors.revoked)]
     theirs = frozenset(domain for domain, _ in anchors.others if any(caller.is_of(domain) for caller in callers))
     believed = guests_context(anchors, theirs) if theirs else trust_context(anchors)
-    context = {**believed, "match_typed_subject_alt_names": matchers}
+    context = {**believed, "match_typed_subject_alt_names": named}
     return encoded(Secret, {"name": name, "validation_context": context})

@@ -66,6 +66,8 @@ class Anchors(msgspec.Struct, frozen=True):
     """Our trust domain."""
     others: tuple[tuple[str, str], ...] = ()
     """The trust domains of other clusters, with their roots in PEM. Sorted."""
+    revoked: frozenset[str] = frozenset()
+    """Identities that were taken back, here or there."""
 
     def of(self, domain: str) -> "Anchors":
         """Whom to believe of another trust domain; without roots, nobody."""
@@ -77,12 +79,17 @@ class Anchors(msgspec.Struct, frozen=True):
         return {TRUST, *(f"{TRUST}/{domain}" for domain, _ in self.others)}
 
 
-def anchors_of(trust: Trust, domain: str = "", others: Mapping[str, str] = MappingProxyType({})) -> Anchors:
-    """What a `Trust` says, as Envoy reads it; and the roots of other trust domains."""
+def anchors_of(
+    trust: Trust,
+    domain: str = "",
+    others: Mapping[str, str] = MappingProxyType({}),
+    revoked: frozenset[str] = frozenset(),
+) -> Anchors:
+    """What a `Trust` says, as Envoy reads it; and the roots of other trust domains, and who was revoked there."""
     crls = [x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM).decode() for crl in trust.crls]
     roots = "".join(pem([root]).decode() for root in trust.roots)
     lists = "".join(crls) if len(crls) == len(trust.roots) else ""
-    return Anchors(roots, lists, domain, tuple(sorted(others.items())))
+    return Anchors(roots, lists, domain, tuple(sorted(others.items())), trust.revoked_ids | revoked)
 
 
 def is_trust(name: str) -> bool:

@@ -114,6 +114,23 @@ async def test_the_authority_of_one_cluster_proves_nobody_of_the_other(tmp_path:
             with pytest.raises((ConnectionError, ssl.SSLError)):
                 await ask(WEST, 15443, host, tls=forged, sni=sni)
 
+        # taken back at home, refused abroad: in the next handshake, and nobody else is
+        other = await east.identity("mesh", "web-12")
+        other.load_verify_locations(bundle)
+        revoked = {"what": "spiffe://east.example/zone/mesh/client/web-1", "reason": "stolen"}
+        assert (await east.hub.post("/revocations", revoked)).status_code == 201
+        await until_refused(member, host, sni)
+        assert await ask(WEST, 15443, host, tls=other, sni=sni) == (200, "orders")
+
+
+async def until_refused(caller: ssl.SSLContext, host: str, sni: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await ask(WEST, 15443, host, tls=caller, sni=sni)
+            except (ConnectionError, ssl.SSLError):
+                return
+
 
 def signed_by(journal: Path, identity: str, folder: Path) -> ssl.SSLContext:
     """The TLS of somebody with a certificate for any name, by the root of a cluster whose journal was stolen."""
