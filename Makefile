@@ -24,8 +24,9 @@ check: setup  ## what machines hold: format, lint, strict types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two cores are enough for three workers: half of the time a test waits for a server.
 test: check servers  ## everything, over real servers; ARGS="-k zookeeper" chooses
-	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix .

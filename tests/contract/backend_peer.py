@@ -21,7 +21,7 @@ from registries.peer import Settings, connect
 from tests.contract.backend import Sample
 from tests.feature.hub import Hub
 
-STARTS_WITHIN = 20.0
+STARTS_WITHIN = 60.0
 
 
 class PeerBackend:

@@ -3,11 +3,11 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
-import pytest
 
 from devservers import Consul, Etcd, Postgres, ZooKeeper
 from tests.contract.backend_zookeeper import children_of, do_with
@@ -50,51 +50,49 @@ def database_target(server: Postgres) -> Target:
     )
 
 
-TARGETS: dict[str, Callable[[Any], Target]] = {
-    "zookeeper": zookeeper_target,
-    "consul": consul_target,
-    "postgres": database_target,
-}
-
-
-async def until_one_writes(one: Hub, two: Hub) -> tuple[Hub, Hub]:
-    """Who writes, and who stands by."""
+async def until_one_writes(one: Hub, two: Hub, name: str = "r") -> tuple[Hub, Hub]:
+    """Who drives a rule, and who stands by."""
 
     async def states() -> list[str]:
-        return [(await state(each, "r")).get("state", "") for each in (one, two)]
+        return [(await state(each, name)).get("state", "") for each in (one, two)]
 
     found = await one.until(states, lambda said: sorted(said) == ["in_step", "standing_by"])
     return (one, two) if found[0] == "in_step" else (two, one)
 
 
-@pytest.mark.parametrize("kind", list(TARGETS))
 async def test_the_next_hub_takes_over_from_one_that_was_killed_and_nobody_sees_a_gap(
-    tmp_path: Path, etcd: Etcd, request: pytest.FixtureRequest, kind: str
+    tmp_path: Path, etcd: Etcd, zookeeper: ZooKeeper, consul: Consul, postgres: Postgres
 ):
-    section, count = TARGETS[kind](request.getfixturevalue(kind))
-    prefix = f"takeover-{kind}"
-    write(etcd, prefix, "orders", 1, 2, 3)
+    targets = (zookeeper_target(zookeeper), consul_target(consul), database_target(postgres))
+    count = {section["name"]: look for section, look in targets}
     sections = {
         "cluster": "east",
         "zones": ZONES,
-        "registries": [naming(etcd, prefix), section],
-        "sync": [rule("r", "etcd", section["name"], lease="3s")],
+        "registries": [naming(etcd, "takeover"), *(section for section, _ in targets)],
+        "sync": [rule(name, "etcd", name, lease="6s") for name in count],
     }
-    async with hub(tmp_path / "one", **sections) as first, hub(tmp_path / "two", **sections) as second:
-        writer, other = await until_one_writes(first, second)
-        await until(writer, count, lambda found: found == 3)
-        writer.end(signal.SIGKILL)
-        write(etcd, prefix, "orders", 4)
-        seen: list[int] = []
+    write(etcd, "takeover", "orders", 1, 2, 3)
+    seen: dict[str, list[int]] = {name: [] for name in count}
 
-        def look() -> int:
-            seen.append(count())
-            return seen[-1]
+    def look(name: str) -> int:
+        seen[name].append(count[name]())
+        return seen[name][-1]
 
-        await until(other, look, lambda found: found == 4)
-        await until_state(other, "r", "in_step")
-        async with asyncio.timeout(30):
-            for _ in range(3):  # as long as anything of the dead hub lives
+    async with hub(tmp_path / "one", **sections) as writer:
+        for name, counted in count.items():
+            await until_state(writer, name, "in_step")
+            await until(writer, counted, lambda found: found == 3)
+        async with hub(tmp_path / "two", **sections) as other:
+            for name in count:
+                await until_one_writes(other, writer, name)
+            writer.end(signal.SIGKILL)
+            write(etcd, "takeover", "orders", 4)
+            async with asyncio.TaskGroup() as tasks:
+                for name in count:
+                    tasks.create_task(until(other, partial(look, name), lambda found: found == 4))
+            for name in count:
+                await until_state(other, name, "in_step")
+            for _ in range(6):  # as long as anything of the dead hub lives
                 await asyncio.sleep(1)
-                assert await asyncio.to_thread(look) == 4
-        assert min(seen) == 3
+                assert [await asyncio.to_thread(look, name) for name in count] == [4, 4, 4]
+    assert [min(found) for found in seen.values()] == [3, 3, 3]
