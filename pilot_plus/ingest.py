@@ -21,7 +21,7 @@ from pilot_plus import metrics
 from pilot_plus.catalog.catalog import Catalog
 from pilot_plus.catalog.fold import Folded, Rules, fold, forget, lose, next_tick, release, restore, steps, tick, vouch
 from pilot_plus.catalog.holder import Holder
-from pilot_plus.model import Alive, Instance, Reset, Resumed, Service, Skipped, Update
+from pilot_plus.model import Alive, Drop, Instance, Reset, Resumed, Service, Skipped, Update
 from pilot_plus.ports import Locating, Source, SourceLost, Vouching
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,8 @@ class Ingest:
         for update in said:
             if isinstance(update, Skipped) and update.reason:
                 log.info("skipped %s: %s", update.place[:200], update.reason, extra={"registry": name})
-        folding = steps(self._holder.current, name, said, self._sources[name].rules, monotonic())
+        ours = self._holder.ours.of(name)
+        folding = steps(self._holder.current, name, said, self._sources[name].rules, monotonic(), ours)
         while True:
             try:
                 next(folding)
@@ -203,6 +204,7 @@ class Ingest:
                 self._publish(name, stop.value)
                 break
             await asyncio.sleep(0)
+        self._holder.ours.forget(name, [update.key for update in said if isinstance(update, Drop)])
         if any(isinstance(update, Reset) and len(update.instances) >= BATCH for update in said):
             gc.freeze()  # what a big first list brought stays: later collections needn't look at it
 

@@ -15,6 +15,7 @@ from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.catalog import MAX_SKIPPED, Catalog, Held, Place, Source, Standing
 from pilot_plus.catalog.guard import Limits, is_mass_removal, remembered, shifted
 from pilot_plus.catalog.indexing import PAUSE_EVERY, Folded, Record, indexed, instance_or_none, next_catalog, told
+from pilot_plus.catalog.ours import NOTHING, Known
 from pilot_plus.catalog.quota import Tally, size_of
 from pilot_plus.model import Alive, Drop, Health, Instance, Put, Reset, Resumed, Skipped, Update
 
@@ -44,17 +45,19 @@ class Rules(msgspec.Struct, frozen=True):
     """Records that it may hold; 0: any number."""
 
 
-def fold(catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float) -> Folded:
-    """Take in what the source `name` said, at `now` (monotonic seconds)."""
-    return _finished(steps(catalog, name, updates, rules, now))
+def fold(
+    catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float, ours: Known = NOTHING
+) -> Folded:
+    """Take in what the source `name` said, at `now` (monotonic seconds); `ours`: what we ourselves did there."""
+    return _finished(steps(catalog, name, updates, rules, now, ours))
 
 
 def steps(
-    catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float
+    catalog: Catalog, name: str, updates: Iterable[Update], rules: Rules, now: float, ours: Known = NOTHING
 ) -> Generator[None, None, Folded]:
     """`fold`, pausing every few hundred records."""
     source = catalog.sources[name]
-    heard = _Heard(source, rules)
+    heard = _Heard(source, rules, ours)
     for update in updates:
         yield from heard.take(update)
     source = msgspec.structs.replace(
@@ -167,15 +170,27 @@ def next_tick(source: Source, rules: Rules) -> float | None:
 class _Heard:
     """What a batch of updates says of a source's truth: a new state for each key that it names."""
 
-    def __init__(self, source: Source, rules: Rules) -> None:
+    def __init__(self, source: Source, rules: Rules, ours: Known) -> None:
         self._source = source
         self._admission = rules.admission
+        self._ours = ours
         self.tally = Tally(source, rules.most)
         self.changes: dict[str, Record | None] = {}
         self.explicit: set[str] = set()
         self.skipped = source.skipped
         self.skipped_beyond = source.skipped_beyond
         self.is_synced = False
+        self.is_whole = False
+        """Whether `changes` names everything."""
+
+    def passes(self, record: Record | None) -> bool:
+        """Whether it is an instance that passes, and whose truth lies here."""
+        return (
+            isinstance(record, Instance)
+            and record.health is Health.PASSING
+            and self._source.is_first_hand(record)
+            and not self._ours.is_copy(record)
+        )
 
     def take(self, update: Update) -> Generator[None, None, None]:
         """Take in one update."""
@@ -184,7 +199,7 @@ class _Heard:
                 self._put(record)
             case Drop(key=key, explicit=explicit):
                 self._drop(key)
-                if explicit:
+                if explicit or key in self._ours.dismissed:
                     self.explicit.add(key)
             case Skipped(place=place, reason=reason):
                 self._skip(place, reason)
@@ -196,9 +211,9 @@ class _Heard:
                 pass
 
     def _reset(self, reset: Reset) -> Generator[None, None, None]:
-        self.is_synced = True
+        self.is_synced = self.is_whole = True
         self.skipped, self.skipped_beyond = self.skipped and Map(), 0
-        self.explicit.clear()
+        self.explicit = set(self._ours.dismissed)
         self.tally.begin_anew()
         self.changes = dict.fromkeys((*self._source.instances, *self._source.services))
         self.changes.update(dict.fromkeys(self._source.held))
@@ -251,18 +266,21 @@ def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -
     Also returns the keys that are held now and were not, or the other way round: their records look otherwise.
 
     It looks at what the source knows at first hand. Copies, and what a peer relays, come and go with a truth that is
-    told elsewhere, under a guard of its own; to hold them would keep what is known to be gone.
+    told elsewhere, under a guard of its own; to hold them would keep what is known to be gone. So would it be with
+    what we have taken out ourselves.
     """
     going, passing, coming, asked_for = [], source.passing, 0, 0
     for key, record in heard.changes.items():
         was = source.in_truth(key)
         passing += _passes(record) - _passes(was)
-        before, after = _passes_at_first_hand(source, was), _passes_at_first_hand(source, record)
+        before, after = heard.passes(was), heard.passes(record)
         if before and not after:
             going.append(key)
             asked_for += key in heard.explicit
         coming += after and not before
     first_hand = source.first_hand + coming - len(going)
+    if heard.is_whole:  # what is known as ours may have become known since it was counted
+        first_hand = sum(heard.passes(record) for record in heard.changes.values())
     window = shifted(source.window, -asked_for)
     held = source.held
     caught: dict[str, Held] = {}
@@ -282,10 +300,6 @@ def _guarded(source: Source, heard: _Heard, limits: Limits | None, now: float) -
 
 def _passes(record: Record | None) -> bool:
     return isinstance(record, Instance) and record.health is Health.PASSING
-
-
-def _passes_at_first_hand(source: Source, record: Record | None) -> bool:
-    return isinstance(record, Instance) and record.health is Health.PASSING and source.is_first_hand(record)
 
 
 def _still_held(

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from pilot_plus.catalog.catalog import Catalog
+from pilot_plus.catalog.ours import Ours
 
 RING: Final = 4096
 
@@ -71,6 +72,8 @@ class Holder:
     def __init__(self, catalog: Catalog) -> None:
         """Begin with a catalog."""
         self.current = catalog
+        self.ours = Ours()
+        """What the hub itself has done in registries: who writes there says it, and who folds asks."""
         self._ring: deque[_Published] = deque(maxlen=RING)
         self._of_all: set[Follower] = set()
         self._of: dict[str, set[Follower]] = {}

@@ -212,7 +212,8 @@ class Reconciler:
         self.planning.settling.connected(adopts_by_writing=not isinstance(sink, Renewing))
         self._turn, self._had_turn = self._new_turn(), False
         self._has_renewed = not isinstance(sink, Renewing)
-        writing = Writing(self.registry, sink, self._world.index, self.planning.settling, self._clock)
+        ours = self._world.holder.ours
+        writing = Writing(self.registry, sink, self._world.index, self.planning.settling, ours, self._clock)
         self.look_at_everything()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turn.keep(sink, self.look_at_everything), name=f"turn at {self.registry}")

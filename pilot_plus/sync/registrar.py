@@ -302,7 +302,11 @@ class Registrar:
         self._heard[one.name] = self._clock()
 
     async def _drop(self, one: Registration) -> Outcome:
+        ours, key = self._holder.ours, one.instance.key
+        ours.dismiss(one.registry, [key])
         outcome = await self._branches[one.registry].end(one)
+        if not isinstance(outcome, Done):
+            ours.forget(one.registry, [key])
         if isinstance(outcome, Done | Refused):
             with suppress(OSError):
                 await self._forget(one)

@@ -48,6 +48,7 @@ class Sync:
         self._documents = documents
         self._clock = clock
         self._index = Index(documents)
+        holder.ours.is_written = self._index.is_written
         topology = topology_of(config, with_plans=True)
         self._world = World(holder, topology, self._index, *((carrying,) if carrying else ()))
         self._modes: dict[str, Mode] = {}

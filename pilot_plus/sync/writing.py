@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+from pilot_plus.catalog.ours import Ours
 from pilot_plus.ports import Done, Failed, Refused, Result, Sink, SourceLost
 from pilot_plus.sync.index import Index
 from pilot_plus.sync.pace import Pace
@@ -33,6 +34,7 @@ class Writing:
         sink: Sink,
         index: Index,
         settling: Settling,
+        ours: Ours,
         clock: Callable[[], float],
         pace: Pace | None = None,
     ) -> None:
@@ -40,6 +42,7 @@ class Writing:
         self._sink = sink
         self._index = index
         self._settling = settling
+        self._ours = ours
         self._clock = clock
         self._pace = pace or Pace(RATE, clock)
         self.size = FIRST
@@ -86,7 +89,10 @@ class Writing:
             SourceLost: the registry can't be written now.
         """
         keys = [remove.actual.instance.key for _, remove in removes]
+        self._ours.dismiss(self._registry, keys, are_copies=True)
         results = await self._asked(self._sink.drop, keys)
+        stays = [key for key, result in zip(keys, results, strict=True) if not isinstance(result, Done)]
+        self._ours.forget(self._registry, stays)
         failed: set[str] = set()
         gone: list[Remove] = []
         for (unit, remove), result in zip(removes, results, strict=True):

@@ -10,6 +10,7 @@ from pilot_plus.catalog import Catalog, Source, Standing
 from pilot_plus.catalog.admission import Admission
 from pilot_plus.catalog.fold import Folded, Rules, fold, lose, next_tick, release, restore, tick
 from pilot_plus.catalog.guard import Limits
+from pilot_plus.catalog.ours import Ours
 from pilot_plus.model import (
     Alive,
     Drop,
@@ -22,6 +23,7 @@ from pilot_plus.model import (
     Resumed,
     Service,
     Skipped,
+    Update,
     instance,
 )
 
@@ -239,6 +241,33 @@ def test_a_hold_runs_out():
 def test_explicit_removals_pass_the_guard():
     drops = [Drop(f"i{n}", explicit=True) for n in range(10)]
     assert shown(folded(*drops, at=folded(Reset(instances=TEN)).catalog, now=1.0)) == []
+
+
+@pytest.mark.parametrize("said", [[Drop(f"i{n}") for n in range(10)], [Reset()]])
+def test_what_we_have_taken_out_ourselves_passes_the_guard(said: list[Update]):
+    ours, first = Ours(), folded(Reset(instances=TEN)).catalog
+    ours.dismiss("zk", (f"i{n}" for n in range(9)))
+    assert shown(fold(first, "zk", said, RULES, 1.0, ours.of("zk"))) == []
+    ours.forget("zk", ["i1", "i2", "i3", "i4", "i5"])  # they stay after all: who else took them is a question
+    assert shown(fold(first, "zk", said, RULES, 1.0, ours.of("zk"))) == ["i1", "i2", "i3", "i4", "i5", "i9"]
+
+
+def test_what_was_to_be_taken_out_long_ago_is_no_excuse():
+    now = [0.0]
+    ours = Ours(lambda: now[0])
+    ours.dismiss("zk", ["i1"])
+    now[0] = 61.0
+    ours.dismiss("zk", ["i2"])
+    assert set(ours.of("zk").dismissed) == {"i2"}
+
+
+def test_unmarked_copies_are_no_affair_of_the_guard_and_do_not_count():
+    ours = Ours()
+    ours.is_written = lambda registry, one: registry == "zk" and one.id in ("i0", "i1", "i2", "i3", "i4")
+    first = fold(catalog(), "zk", [Reset(instances=TEN)], RULES, 0.0, ours.of("zk"))
+    assert first.catalog.sources["zk"].first_hand == 5
+    left = fold(first.catalog, "zk", [Drop(f"i{n}") for n in range(10)], RULES, 1.0, ours.of("zk"))
+    assert shown(left) == ["i5", "i6", "i7", "i8", "i9"]
 
 
 def test_a_source_without_a_guard_holds_nothing():

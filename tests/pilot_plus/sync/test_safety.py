@@ -283,6 +283,26 @@ async def test_what_a_guard_holds_at_the_source_stays_in_the_target():
         await until(lambda: len(registries.copies("consul")) == 2)
 
 
+async def test_the_guard_of_a_target_holds_nothing_that_we_wrote_there_or_have_taken_out():
+    registries, documents = Registries(*ZONES), Documents()
+    stripping(registries, "consul")
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(20)))
+    config = configured(ZONES, [ORDERS, rule("back", "consul", "zk")])
+    async with running(config, registries, documents) as hub:
+        await until_quiet(hub)
+    async with running(config, registries, documents, guard=True) as hub:
+        await until(lambda: len(hub.holder.current.sources["consul"].instances) == 20)
+        await until_quiet(hub)
+        registries["consul"].remove(*registries["consul"].records)  # by hand: not what a guard of copies keeps shown
+        await until(lambda: len(registries.copies("consul")) == 20)
+        await until_quiet(hub)
+        await hub.sync.purge("r")
+        await until(lambda: not registries.copies("consul"))
+        await until_quiet(hub)
+        assert not hub.holder.current.sources["consul"].instances
+        assert not registries.copies("zk")
+
+
 # ------------------------------------------------------------------------------------------------ guards
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pilot_plus.catalog.ours import Ours
 from pilot_plus.model import Instance
 from pilot_plus.ports import Done, Result
 from pilot_plus.sync.index import Index
@@ -40,7 +41,7 @@ def puts(count: int) -> list[Put]:
 
 async def test_a_slow_registry_gets_small_batches_and_large_ones_again_when_it_is_quick():
     sink = Slow(each=0.05)
-    writing = Writing("consul", sink, Index(Documents()), Settling(), sink.clock)
+    writing = Writing("consul", sink, Index(Documents()), Settling(), Ours(), sink.clock)
     assert writing.size == FIRST
     longest = []
     for _ in range(8):
