@@ -7,6 +7,7 @@ a summary    one record for each zone: the healthy weight there, to be reached t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -51,7 +52,7 @@ def exported(catalog: Catalog, entry: Entry, terms: Terms) -> Mapping[str, Expor
     if not crossing:
         return _itself(entry, terms, rule)
     if terms.summary:
-        return {one.record.key: one for one in _summaries(terms, crossing)}
+        return {one.record.key: one for one in _summaries(entry.service, terms, crossing)}
     return {
         one.record.key: one
         for endpoint, name in crossing
@@ -123,20 +124,32 @@ def _itself(entry: Entry, terms: Terms, rule: Rule) -> Mapping[str, Exported]:
 # ------------------------------------------------------------------------------------------------ summaries
 
 
-def _summaries(terms: Terms, crossing: Sequence[tuple[Endpoint, str]]) -> Iterator[Exported]:
-    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Instance]] = {}
+def _summaries(service: str, terms: Terms, crossing: Sequence[tuple[Endpoint, str]]) -> Iterator[Exported]:
+    groups: dict[tuple[str, str, str], list[Instance]] = {}
     for endpoint, name in crossing:
         instance = endpoint.instance
-        group = (name, instance.zone, instance.origin.cluster, instance.origin.hops)
-        groups.setdefault(group, []).append(instance)
+        groups.setdefault((name, instance.zone, instance.origin.cluster), []).append(instance)
     stale = {(endpoint.instance.zone, name) for endpoint, name in crossing if endpoint.is_stale}
     fresh = {(endpoint.instance.zone, name) for endpoint, name in crossing if not endpoint.is_stale}
-    for (name, zone, cluster, hops), instances in groups.items():
+    for (name, zone, cluster), instances in groups.items():
         if any(is_summary(instance) for instance in instances):  # a peer's, to be relayed as it is
             yield from (Exported(_instance(instance, name)) for instance in instances)
             continue
         is_stale = (zone, name) in stale - fresh
-        yield Exported(_summary(terms, name, zone, Origin(cluster, SUMMARY_REGISTRY, "", hops), instances), is_stale)
+        # Two services may have one name there: each is a record, and an endpoint, of its own.
+        id_ = f"{zone}/{service}" if name == service else f"{zone}/{service}/{name}"
+        origin = Origin(cluster, SUMMARY_REGISTRY, id_, _through(instances))
+        summary = _summary(terms, name, zone, origin, instances)
+        if name != service:
+            address = f"{sha256(service.encode()).hexdigest()[:12]}.{summary.address}"
+            summary = msgspec.structs.replace(summary, address=address)
+        yield Exported(summary, is_stale)
+
+
+def _through(instances: Iterable[Instance]) -> tuple[str, ...]:
+    """The clusters that any of them has come through: a summary of several ways returns to none of them."""
+    ways = sorted({instance.origin.hops for instance in instances}, key=lambda hops: (len(hops), hops))
+    return tuple(dict.fromkeys(hop for hops in ways for hop in hops))
 
 
 def is_summary(instance: Instance) -> bool:
@@ -148,7 +161,6 @@ def _summary(terms: Terms, name: str, zone: str, origin: Origin, instances: Sequ
     best = min((instance.health for instance in instances), key=_ORDER.__getitem__)
     useful = [instance for instance in instances if instance.health in (Health.PASSING, Health.WARNING)]
     namespace, _, short = name.partition("/")
-    origin = msgspec.structs.replace(origin, id=f"{zone}/{name}")
     cluster, _, bare = zone.partition("/")
     return Instance(
         key=key_of(origin),

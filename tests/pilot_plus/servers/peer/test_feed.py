@@ -12,6 +12,7 @@ from pilot_plus.servers.peer import feed as feeds
 from pilot_plus.servers.peer.feed import Feed
 from pilot_plus.views.export import is_summary
 from pilot_plus.wire.peer import Exported
+from pilot_plus.wire.selections import Selection
 from tests.pilot_plus.servers.peer.east import East
 from tests.pilot_plus.views.world import copy, edge
 
@@ -146,3 +147,27 @@ def test_a_summary_counts_the_healthy_weight_of_each_zone():
     assert all(is_summary(record) for record in summaries.values())
     assert {zone: record.weight for zone, record in summaries.items()} == {"east/legacy": 150, "east/mesh": 7}
     assert len({record.address for record in summaries.values()}) == 2
+
+
+def test_summaries_of_two_services_that_have_one_name_there_are_two_records():
+    into_one = (Selection(services=("n/*",), rename="shop/all"),)
+    east = East(summary=True, selections=into_one)
+    east.put("zk", copy("a", "orders", namespace="n", weight=3), copy("b", "carts", namespace="n", weight=4))
+    found = [change.record.record for change in east.feed.everything() if change.record]
+    assert sorted((one.service, one.weight) for one in found if isinstance(one, Instance)) == [
+        ("shop/all", 3),
+        ("shop/all", 4),
+    ]
+    assert len({one.address for one in found if isinstance(one, Instance)}) == 2
+
+
+def test_a_summary_of_several_ways_is_one_record_and_returns_to_none_of_their_clusters():
+    def of_south(key: str, *hops: str) -> Instance:
+        made = copy(key, namespace="n", weight=5)
+        return msgspec.structs.replace(made, zone="south/vm", origin=Origin("south", "own", key, hops))
+
+    east = East(summary=True, relay=frozenset({"south"}))
+    east.put("north", of_south("a", "north"), of_south("b", "far", "north"))
+    (one,) = [change.record.record for change in east.feed.everything() if change.record]
+    assert isinstance(one, Instance)
+    assert (one.weight, one.origin.hops) == (10, ("north", "far"))
