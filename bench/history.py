@@ -31,7 +31,8 @@ from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Journal
 from pilot_plus.journal.follow import follow
 from pilot_plus.journal.past import Past
-from pilot_plus.journal.recorder import Bounds, Recorder
+from pilot_plus.journal.recorder import Recorder
+from pilot_plus.journal.scribe import Bounds
 from pilot_plus.model import Health, Instance, Port, instance
 from registries import memory
 
@@ -116,8 +117,8 @@ async def run(said: argparse.Namespace, *, with_history: bool) -> Ran:
             await asyncio.sleep(1.0)
             read = await _read(recorder, journal) if with_history else 0.0
             grown = _size(folder) - before
-            rows = sum(one.changes for one in recorder.listed)
-            kept = sum(one.bytes for one in recorder.listed)
+            rows = sum(one.changes for one in recorder.scribe.listed)
+            kept = sum(one.bytes for one in recorder.scribe.listed)
             for task in running:
                 task.cancel()
     return Ran(published, cpu, grown, rows, kept, read)
@@ -172,7 +173,7 @@ async def _until_quiet(holder: Holder, recorder: Recorder, count: int, *, with_h
         while len(holder.current.sources["zk"].instances) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         while with_history and (  # noqa: ASYNC110 - the recorder wakes nobody
-            recorder.seen is not holder.current or len(recorder.chapters) > 1
+            recorder.seen is not holder.current or len(recorder.scribe.chapters) > 1
         ):
             await asyncio.sleep(0.05)
     await asyncio.sleep(2)
@@ -182,7 +183,7 @@ async def _read(recorder: Recorder, journal: Journal) -> float:
     """Median seconds of a question about the past."""
     past = Past(recorder, journal.archive)
     times = []
-    begun, ended = past.known_from, max(chapter.ended for chapter in recorder.chapters)
+    begun, ended = past.known_from, max(chapter.ended for chapter in recorder.scribe.chapters)
     for n in range(100):
         began = time.perf_counter()
         await past.service(f"n/svc-{n}", begun + (ended - begun) * n / 100, 1000)

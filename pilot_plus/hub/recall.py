@@ -13,7 +13,8 @@ from pilot_plus.config import Config, ConfigError
 from pilot_plus.hub.sources import OWN_KIND
 from pilot_plus.ingest import Ingest
 from pilot_plus.journal import Journal
-from pilot_plus.journal.recorder import Bounds, Recorder
+from pilot_plus.journal.recorder import Recorder
+from pilot_plus.journal.scribe import Bounds
 
 
 @asynccontextmanager

@@ -19,8 +19,9 @@ from pilot_plus.catalog import Source
 from pilot_plus.catalog.changes import Change, State, state_of, undo
 from pilot_plus.catalog.events import Event
 from pilot_plus.journal.archive import Archive, Found
-from pilot_plus.journal.recorder import SOURCES, Recorder
+from pilot_plus.journal.recorder import Recorder
 from pilot_plus.journal.rows import Row, Rows, decoded, rows_of
+from pilot_plus.journal.scribe import SOURCES
 from pilot_plus.views.past import Moment, Told
 
 _ALL: Final = 1 << 62
@@ -50,7 +51,7 @@ class Past:
     @property
     def known_from(self) -> float:
         """From when on it answers (wall clock, seconds)."""
-        return self._recorder.known_from
+        return self._recorder.scribe.known_from
 
     async def service(self, service: str, at: float | None, limit: int) -> Told | None:
         """A service at a time (None: now), and the newest `limit` things that had happened; None if never heard of.
@@ -61,7 +62,7 @@ class Past:
         if self._recorder.has_failed:
             raise OSError("history has ended by a defect of the hub; its log says more")
         async with asyncio.timeout(_PATIENCE):
-            await self._recorder.recovered.wait()
+            await self._recorder.scribe.recovered.wait()
         await asyncio.sleep(0)  # what was just published is recorded now
         sources = self._recorder.seen.sources
         state = state_of(self._recorder.seen, self._recorder.entry_of(service))
@@ -93,7 +94,7 @@ class Past:
 
     async def _leaves(self, names: Sequence[str]) -> dict[str, list[_Leaf]]:
         """The pages of services and sources, the oldest first. What is in memory is read before anything is awaited."""
-        chapters = self._recorder.chapters if self._recorder.writes else await self._archive.incomplete()
+        chapters = self._recorder.scribe.chapters if self._recorder.scribe.writes else await self._archive.incomplete()
         kept = {
             name: [
                 _Leaf(chapter.number or _ALL, chapter.epoch, page.first, None, [decoded(row) for row in page.rows])
@@ -102,7 +103,7 @@ class Past:
             ]
             for name in names
         }
-        epochs = {one.chapter: one.epoch for one in self._recorder.listed}
+        epochs = {one.chapter: one.epoch for one in self._recorder.scribe.listed}
         before = min((chapter.number for chapter in chapters if chapter.number), default=_ALL)
         leaves: dict[str, list[_Leaf]] = {name: [] for name in names}
         for place in await self._archive.found(names, before):

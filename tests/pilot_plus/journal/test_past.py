@@ -19,7 +19,8 @@ from pilot_plus.catalog.events import Event, What
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.journal import Changes, Journal
 from pilot_plus.journal.past import Past
-from pilot_plus.journal.recorder import Bounds, Recorder
+from pilot_plus.journal.recorder import Recorder
+from pilot_plus.journal.scribe import Bounds
 from pilot_plus.model import Instance
 from pilot_plus.sql import open_store
 from pilot_plus.views.past import Told
@@ -83,7 +84,7 @@ class Recording:
 
     async def until_written(self) -> None:
         async with asyncio.timeout(20):
-            while self.recorder._unwritten or self.recorder._closed:  # noqa: ASYNC110
+            while self.recorder.scribe.has_unwritten:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def told(self, at: float | None = None, service: str = "zk/orders", limit: int = 1000) -> Told:
@@ -160,7 +161,7 @@ async def test_a_hub_that_ends_and_starts_again_still_knows_and_chapters_are_com
         await check_some_days(hub)
         assert await hub.weights() == {"a": 90, "c": 100}
         assert hub.past.known_from == 1000
-        assert [one.changes for one in hub.recorder.listed] != []
+        assert [one.changes for one in hub.recorder.scribe.listed] != []
         whats = [one.happened.what for one in (await hub.told()).moments if isinstance(one.happened, Event)]
         assert whats.count(What.STARTED) == 2
 
@@ -178,7 +179,7 @@ async def test_what_was_written_in_batches_outlives_a_hub_that_just_died(url: st
             async def never() -> None:
                 return None
 
-            hub.recorder._write_all = never  # type: ignore[method-assign] # it dies: nothing is written any more
+            hub.recorder.scribe._write_all = never  # type: ignore[method-assign] # it dies: nothing is written any more
             for task in running:
                 task.cancel()
         known = list(world.holder.current.sources["zk"].instances.values())
@@ -197,7 +198,7 @@ async def test_many_changes_fall_into_chapters_and_any_time_is_still_found(url: 
             hub.world.stores["zk"].write(*(weigh(f"i{n}", step + 1) for n in range(20)))
             await hub.until_seen(lambda c, step=step: weigh("i7", step + 1) in hub.shown(c))  # type: ignore[misc]
         await hub.until_written()
-        assert len(hub.recorder.listed) >= 2
+        assert len(hub.recorder.scribe.listed) >= 2
         for at in (1001, 1010, 1050, 1100, 1142, 1159, 9999):
             expected = 100 if at < 1010 else min(150, at - 1009)
             assert set((await hub.weights(at)).values()) == {expected}
@@ -217,7 +218,7 @@ async def test_what_is_old_or_too_much_is_forgotten_and_the_present_stays(url: s
             hub.world.stores["zk"].write(*changed)
             await hub.until_seen(lambda c, one=changed[0]: one in hub.shown(c))  # type: ignore[misc]
         async with asyncio.timeout(20):
-            while hub.past.known_from == 1000 or sum(one.bytes for one in hub.recorder.listed) > 64 << 10:  # noqa: ASYNC110
+            while hub.past.known_from == 1000 or sum(one.bytes for one in hub.recorder.scribe.listed) > 64 << 10:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert len(await hub.weights(1049)) == 50
         assert len(await hub.weights(hub.past.known_from + 1)) == 50
@@ -272,7 +273,7 @@ async def test_a_database_that_is_gone_merges_states_says_so_and_loses_none_of_w
             for step in range(3000):
                 hub.world.stores["zk"].write(weigh("a", step), weigh("b", step))
                 await hub.world.until(lambda c, step=step: c.sources["zk"].instances["a"].weight == step)  # type: ignore[misc]
-            assert sum(chapter.size for chapter in hub.recorder.chapters) < 128 << 10
+            assert sum(chapter.size for chapter in hub.recorder.scribe.chapters) < 128 << 10
             other.rollback()
         hub.clock.time = 1050
         await hub.until_seen(lambda c: weigh("a", 2999) in hub.shown(c))
@@ -388,14 +389,14 @@ async def test_of_two_copies_one_writes_and_the_other_takes_over(postgres: Postg
                 await other.write(copy("a"), at=1010)
                 await other.write(weigh("a", 50), at=1020)
                 await other.until_written()
-                assert not standing.recorder.writes
+                assert not standing.recorder.scribe.writes
                 await standing.write(weigh("a", 50), at=1020)  # it sees the same registry
                 told = await standing.told()
                 changes = [one.happened for one in told.moments if isinstance(one.happened, Change)]
                 assert [change.kind for change in changes] == [Kind.CAME, Kind.CHANGED]
                 assert await standing.weights(1015) == {"a": 100}
                 async with asyncio.timeout(20):
-                    while standing.recorder.chapters[-1].changes:  # noqa: ASYNC110 - it forgets what the other wrote
+                    while standing.recorder.scribe.chapters[-1].changes:  # noqa: ASYNC110 - it forgets what the other wrote
                         await asyncio.sleep(0.01)
                 leaving.set()
                 await until_written_by(standing)
@@ -411,5 +412,5 @@ async def test_of_two_copies_one_writes_and_the_other_takes_over(postgres: Postg
 
 async def until_written_by(hub: Recording) -> None:
     async with asyncio.timeout(20):
-        while not hub.recorder.writes:  # noqa: ASYNC110
+        while not hub.recorder.scribe.writes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -11,7 +11,8 @@ import pytest
 from pilot_plus.cli.past import moment_of
 from pilot_plus.journal import Journal
 from pilot_plus.journal.past import Past
-from pilot_plus.journal.recorder import Bounds, Recorder
+from pilot_plus.journal.recorder import Recorder
+from pilot_plus.journal.scribe import Bounds
 from pilot_plus.model import Drop, Health, Put, Reset
 from pilot_plus.quantities import time_of
 from tests.pilot_plus.cli.calling import commanding
@@ -31,7 +32,7 @@ async def remembering(folder: Path) -> AsyncIterator[Hub]:
         recorder = Recorder(hub.holder, journal.archive, Bounds(86400.0, 1 << 30), clock=lambda: time)
         hub.context.past = Past(recorder, journal.archive)
         running = tasks.create_task(recorder.run())
-        await recorder.recovered.wait()
+        await recorder.scribe.recovered.wait()
         for updates in (
             [Reset(instances=[copy("a"), copy("b")])],
             [Put(copy("a", weight=30)), Put(copy("b", health=Health.CRITICAL))],
