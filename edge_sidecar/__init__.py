@@ -7,6 +7,8 @@
 - `lifecycle`: which Envoy runs, drains or is due, as a pure state machine;
 - `bootstrap`: what an Envoy is started with, pure;
 - `envoy`: the program, its processes and its admin socket;
-- `relay`: xDS between the hub and the Envoys of this agent;
-- `membership`: identity, session and reports.
+- `relay`: xDS between the hub and the Envoys of this agent; `uplink`: the stream to the hub;
+- `membership`: its identity, renewed; `reporting`: its session, and what it tells there;
+- `orders`, `place`: what it is told by signals, and what it holds for itself alone;
+- `status`, `ledger`: what it leaves for people to read.
 """

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from edge_sidecar.bootstrap import RELAY
 from edge_sidecar.envoy.admin import Admin
@@ -25,17 +25,15 @@ from edge_sidecar.lifecycle import STABLE
 from edge_sidecar.membership import Membership
 from edge_sidecar.memory import give_back
 from edge_sidecar.orders import Orders, heard
-from edge_sidecar.pause import Pause
 from edge_sidecar.place import data_folder, own_address
 from edge_sidecar.relay import Relay, disk
-from edge_sidecar.relay.hub import follow
 from edge_sidecar.relay.relay import acknowledged
 from edge_sidecar.relay.server import serving
 from edge_sidecar.relay.shelf import Item, Shelf
 from edge_sidecar.reporting import Condition, Reporting
-from edge_sidecar.settings import HTTP_PORT, Settings
+from edge_sidecar.settings import Settings
 from edge_sidecar.status import Board, Status
-from pilot_plus.wire.denied import Denied
+from edge_sidecar.uplink import Uplink
 from pilot_plus.wire.discovery import Type
 
 log = logging.getLogger(__name__)
@@ -48,7 +46,6 @@ SAVE_EVERY: Final = 0.2
 LOOK_EVERY: Final = 2.0
 LOOK_SOON: Final = 0.05
 """Seconds between two looks at an Envoy; soon while it is making something new ready."""
-DENIED_PAUSE: Final = 30.0
 
 
 async def run(settings: Settings) -> None:
@@ -97,6 +94,7 @@ class Agent:
         self._envoys = Envoys(
             plan, changed=self._changed.set, took_over=self._relay.retire, crashed=self._relay.crashed
         )
+        self._uplink = Uplink(settings, membership, self._relay)
         self._reporting = Reporting(settings, membership)
         self._ledger = Ledger(settings.data, self._serving)
         self._board = Board(settings.data)
@@ -107,7 +105,6 @@ class Agent:
         self._carried: Mapping[tuple[Type, str], str] = {}
         self._read: Mapping[str, Item] = {}
         """The listeners from which that was read."""
-        self._hub_trouble = ""
         self._proven = -math.inf
         """When what the Envoy works with was proved last."""
 
@@ -119,7 +116,7 @@ class Agent:
                 parts = (
                     self._membership.keep(),
                     *(() if self._settings.service else (self._reporting.keep(),)),
-                    self._follow_hub(),
+                    self._uplink.keep(),
                     self._save(),
                     self._watch(),
                     self._ledger.keep(),
@@ -144,43 +141,6 @@ class Agent:
         await asyncio.wait([envoys])
         await self._reporting.leave()
         await asyncio.to_thread(self._write_status, is_running=False)
-
-    # ------------------------------------------------------------------------------------------ the hub's xDS
-
-    async def _follow_hub(self) -> None:
-        pause = Pause()
-        while True:
-            began = monotonic()
-            try:
-                await follow(self._settings.hub, self._membership.held, self._node(), self._relay)
-            except ConnectionError as error:
-                self._note_trouble(str(error))
-                if monotonic() - began > 5:
-                    pause.reset()
-                await asyncio.sleep(pause.next())
-            except Denied as error:
-                self._note_trouble(str(error))
-                await asyncio.sleep(DENIED_PAUSE)
-
-    def _note_trouble(self, trouble: str) -> None:
-        if trouble != self._hub_trouble:
-            log.warning("no configuration from the hub: %s", trouble)
-        self._hub_trouble = trouble
-
-    def _node(self) -> Mapping[str, Any]:
-        """What the hub must know to say what this Envoy gets; a service's sidecar gets what any Envoy gets."""
-        settings = self._settings
-        said = {"zone": settings.zone, "data": "."}
-        if settings.service:
-            said |= {"kind": "envoy", "outbound": f"{settings.address}:{HTTP_PORT}"}
-        else:
-            name = self._membership.held.identity.name
-            said |= {"kind": "edge", "edge": name, "address": settings.address}
-        return {
-            "id": f"{settings.zone}/{settings.name}",
-            "cluster": settings.zone,
-            "metadata": {"pilot-plus": said},
-        }
 
     # ------------------------------------------------------------------------------------------ what is kept and told
 
@@ -264,7 +224,7 @@ class Agent:
     def _trouble_outside(self) -> str:
         if self._reporting.trouble and not self._settings.service:
             return self._reporting.trouble
-        return "" if self._relay.is_told else self._hub_trouble
+        return self._uplink.trouble
 
     def _trouble(self) -> str:
         rejected = [f"{name}: {one.why}" for (_, name), one in self._relay.shelf.rejected.items()]
