@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 refused or not found, 2 usage or configuration, 3 a plan with work to do.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Final, NamedTuple
@@ -78,6 +79,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command, and exit."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a stranger's failed handshake is no line of our log
     try:
         sys.exit(cli(standalone_mode=False))  # what `Context.exit` was given, or nothing
     except click.ClickException as error:

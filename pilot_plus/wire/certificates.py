@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -250,7 +251,9 @@ def _is_authority(certificate: Certificate) -> bool:
         return False
 
 
+@lru_cache(maxsize=2048)
 def _is_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Whether one signed the other: what once is so stays so, and who comes back shows the same again."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (*_UNREADABLE, InvalidSignature):
