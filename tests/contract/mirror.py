@@ -8,7 +8,7 @@ from pilot_plus.model import Alive, Drop, Instance, Put, Reset, Resumed, Service
 from pilot_plus.ports import Source, SourceLost
 from tests.contract.backend import Backend, Sample
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a test waits at the most for something that must come."""
 
 

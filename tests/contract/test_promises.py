@@ -224,7 +224,7 @@ async def test_6_closing_closes_everything_and_leaves_no_thread(backend: Backend
     for _ in range(3):
         async with mirroring(backend) as mirror:
             await mirror.until_true(backend, {A})
-    async with asyncio.timeout(5):  # a driver's thread may take a moment to end after it was told to
+    async with asyncio.timeout(30):  # a driver's thread may take a moment to end after it was told to
         while not set(threading.enumerate()) <= threads:  # noqa: ASYNC110 - a thread's end wakes nobody
             await asyncio.sleep(0.01)
     assert len(asyncio.all_tasks()) == 1

@@ -45,9 +45,9 @@ class Agent:
     def envoys(self) -> list[int]:
         """The process ids of its Envoys."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(one) for one in children if b"envoy" in Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")[0]]
+        return [int(one) for one in children if b"envoy" in _program(one)]
 
-    async def until(self, holds: Callable[[dict[str, Any]], object], within: float = 20) -> None:
+    async def until(self, holds: Callable[[dict[str, Any]], object], within: float = 60) -> None:
         try:
             async with asyncio.timeout(within):
                 while not holds(self.status):
@@ -58,7 +58,7 @@ class Agent:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             code = await self.process.wait()
         if code:
             print(self.log.read_text()[-3000:])
@@ -90,3 +90,11 @@ async def agent_of(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def _program(pid: str) -> bytes:
+    """What a process was started as; nothing, if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -60,7 +60,7 @@ async def until_answers(port: int, text: str) -> None:
 
 async def until_gone(pid: int) -> None:
     """A process has ended, whoever has to collect it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while is_running(pid):  # noqa: ASYNC110 - it is no child of ours
             await asyncio.sleep(0.01)
 

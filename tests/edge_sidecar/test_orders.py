@@ -9,7 +9,7 @@ from edge_sidecar.orders import Orders, heard
 
 async def until_told(number: int, orders: Orders) -> None:
     os.kill(os.getpid(), number)
-    async with asyncio.timeout(5), orders.unless_told_to_end():
+    async with asyncio.timeout(30), orders.unless_told_to_end():
         await asyncio.Event().wait()
 
 
@@ -20,7 +20,7 @@ async def test_who_is_told_to_end_leaves_what_it_does_and_hurries_when_told_agai
             await until_told(signal.SIGTERM, orders)
             assert (orders.end.is_set(), orders.hurry.is_set()) == (True, False)
             os.kill(os.getpid(), signal.SIGINT)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await orders.hurry.wait()
     finally:
         for number, act in before.items():

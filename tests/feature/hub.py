@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,12 @@ class Hub:
     def ended(self) -> int:
         """Wait until it has ended by itself; its exit code."""
         assert self._process is not None
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     def end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -138,6 +139,17 @@ class Hub:
         except TimeoutError:
             raise AssertionError(f"not within {PATIENCE} s; at last {answer}\n{self.said[-3000:]}") from None
 
+    async def until_kept(self, registry: str, count: int) -> None:
+        """Its journal, a file, holds so many records of a registry: what was just shown may not be there yet."""
+        held = "SELECT count(*) FROM journal_records JOIN journal_registries USING (registry, generation)"
+
+        async def kept() -> int:
+            with closing(sqlite3.connect(f"file:{self._file.parent}/hub.db?mode=ro", uri=True)) as connection:
+                found: int = connection.execute(f"{held} WHERE registry = ?", (registry,)).fetchone()[0]
+            return found
+
+        await self.until(kept, lambda found: found == count)
+
     async def until_state(self, registry: str, state: str) -> Any:
         return await self.until(lambda: self.registry(registry), lambda one: one["state"] == state)
 
@@ -147,7 +159,7 @@ class Hub:
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(60)
 
 
 @asynccontextmanager

@@ -111,7 +111,7 @@ async def test_a_hub_killed_and_started_while_a_registry_is_down_serves_what_it_
         try:
             running.start()
             await running.until_addresses("vm/orders", addresses_in(3))
-            await asyncio.sleep(1.2)  # the journal's second, which the contract grants
+            await running.until_kept("etcd", 3)
             running.end(signal.SIGKILL)
             etcd.kill()
             running.start()

@@ -23,7 +23,7 @@ SERVICES = f"/api/v1{SHOP}/services"
 SLICES = f"/apis/discovery.k8s.io/v1{SHOP}/endpointslices"
 LEASES = f"/apis/coordination.k8s.io/v1{SHOP}/leases"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-PATIENCE = 20.0
+PATIENCE = 60.0
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 USERS = ("admin", "writer", "reader")
 """Token and user are one; only `admin` may do anything as long as nobody grants it."""

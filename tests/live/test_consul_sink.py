@@ -248,7 +248,7 @@ def addresses(port: int, name: str) -> set[str]:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     asked = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(20)
         sock.sendto(asked, (HOST, port))
         answer = sock.recv(4096)
     (count,) = struct.unpack("!H", answer[6:8])

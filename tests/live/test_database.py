@@ -18,7 +18,7 @@ from registries.database.registry import connect_alone
 from tests.contract.mirror import Mirror
 
 pytestmark = pytest.mark.live
-PATIENCE = 20.0
+PATIENCE = 60.0
 HEARTBEAT = 0.15
 """Seconds between the heartbeats of an instance with a lease of 1 s."""
 

@@ -95,7 +95,7 @@ class Caller:
 
     async def is_answered(self) -> bool:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 reader, writer = await self.connect()
                 answered = await ask(reader, writer)
                 writer.close()

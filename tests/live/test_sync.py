@@ -235,7 +235,7 @@ async def test_leased_copies_end_when_the_hub_is_gone_for_good(real: Real):
     async with somebody(real) as people:
         await people.write("own", "orders", 1)
         async with running(real, rules, Documents(), "hub-1") as hub:
-            await until(lambda: held(hub, "zk") and held(hub, "etcd"), patience=15)
+            await until(lambda: held(hub, "zk") and held(hub, "etcd"), patience=60)
         async with running(real, [], Documents(), "watcher") as watcher:
             await until(lambda: watcher.holder.current.sources["etcd"].heard is not None, patience=10)
             hub_gone = lambda: not held(watcher, "zk") and not held(watcher, "etcd")  # noqa: E731
@@ -257,15 +257,15 @@ async def test_of_two_hubs_with_the_same_rule_one_writes_into_etcd_and_the_other
         await people.write("own", "orders", 1)
         first = running(real, rules, Documents(), "one")
         one = await first.__aenter__()
-        await until(lambda: held(one, "etcd"), patience=15)
+        await until(lambda: held(one, "etcd"), patience=60)
         async with running(real, rules, Documents(), "two") as two:
-            await until(lambda: two.status("r").state == "standing_by", patience=15)
+            await until(lambda: two.status("r").state == "standing_by", patience=60)
             for number in range(2, 12):
                 await people.write("own", "orders", number)
-            await until(lambda: len(held(two, "etcd")) == 11, patience=15)
+            await until(lambda: len(held(two, "etcd")) == 11, patience=60)
             assert two.writes == 0
             await first.__aexit__(None, None, None)
             await people.write("own", "orders", 12)
-            await until(lambda: len(held(two, "etcd")) == 12, patience=15)
+            await until(lambda: len(held(two, "etcd")) == 12, patience=60)
             await asyncio.sleep(7)  # longer than the leases of the first hub live
             assert len(held(two, "etcd")) == 12

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Backend:
@@ -77,7 +77,7 @@ class Traffic:
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=20) as client:
             while True:
                 try:
                     got = await client.get(self._url, headers={"Host": self._host})

@@ -9,7 +9,7 @@ import pytest
 from pilot_plus.config import Config, ConfigError, parse
 from pilot_plus.reload import AT_ONCE, reloaded, reloading
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def configured(**sections: object) -> Config:

@@ -162,7 +162,7 @@ async def ask(
 
 async def say(address: str, port: int, text: str, tls: ssl.SSLContext | None = None, sni: str = "") -> str:
     """Say something, and hear everything until the other side closes."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=sni if tls else None)
         try:
             writer.write(text.encode())

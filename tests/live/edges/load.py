@@ -27,7 +27,7 @@ class Load:
     async def until_more(self, answers: int) -> None:
         """Until so many more requests have been answered or failed."""
         wanted = self.total + answers
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.total < wanted:
                 self._one_more.clear()
                 await self._one_more.wait()

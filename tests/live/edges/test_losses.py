@@ -69,7 +69,7 @@ async def test_envoys_are_replaced_on_both_sides_and_no_request_is_lost(company:
             for edge in (there, here):
                 (old,) = edge.envoys()
                 edge.process.send_signal(signal.SIGHUP)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while old in edge.envoys() or not edge.envoys():
                         await load.until_more(20)
                 await load.until_more(200)
@@ -99,7 +99,7 @@ async def test_the_hub_is_gone_an_agent_restarts_meanwhile_and_traffic_goes_on(c
         await company.edge_again("legacy")
         await company.edge_again("vm")
         async with load_on(*door, CALLERS) as load:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not load.answers:
                     await load.until_more(1)
             load.failures.clear()

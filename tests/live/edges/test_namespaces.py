@@ -34,7 +34,7 @@ server.serve_forever()
 ASK = """
 import sys, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-print(opener.open(f"http://{sys.argv[1]}/", timeout=5).read().decode())
+print(opener.open(f"http://{sys.argv[1]}/", timeout=20).read().decode())
 """
 
 

@@ -43,7 +43,7 @@ async def test_an_instance_registers_drains_weighs_and_goes(hub):
 async def test_kept_means_heartbeats_until_interrupted(hub):
     async with commanding(hub) as call:
         process = await call.start(*REGISTER, "--ttl", "1s", "--keep")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(hub.desk.renewed) < 2:  # noqa: ASYNC110 - the desk counts, and tells nobody
                 await asyncio.sleep(0.02)
         process.send_signal(2)
@@ -55,7 +55,7 @@ async def test_who_keeps_an_instance_outlasts_a_hub_that_is_away_or_has_forgotte
     key = "shop/orders/10.3.0.4:8080"
     async with commanding(hub) as call:
         process = await call.start(*REGISTER, "--ttl", "1s", "--keep")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not hub.desk.renewed:  # noqa: ASYNC110 - the desk counts, and tells nobody
                 await asyncio.sleep(0.02)
             hub.desk.down = "the database is away"

@@ -21,7 +21,7 @@ from pilot_plus.sync import Sync
 from pilot_plus.views.sync import RuleStatus
 from registries.memory import STORES, Memory, Settings, Store, connect
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that a test waits at the most for something that must come."""
 _names = count()
 

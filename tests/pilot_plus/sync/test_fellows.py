@@ -12,7 +12,7 @@ from pilot_plus.sync import Missing, Registrar
 from pilot_plus.sync import registrar as module
 from tests.pilot_plus.sync.hubs import Documents, Registries, native, until
 
-MINE = native("orders", "a", namespace="shop", lease=1.0)
+MINE = native("orders", "a", namespace="shop", lease=2.0)
 
 
 @pytest.fixture(autouse=True)

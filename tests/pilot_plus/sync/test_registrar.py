@@ -42,10 +42,10 @@ async def test_an_instance_is_written_where_the_caller_wants_it():
 async def test_it_lives_as_long_as_heartbeats_come():
     registries = Registries("own", "zk")
     async with registrar(registries) as desk:
-        await desk.put(MINE, "zk", "")
+        await desk.put(msgspec.structs.replace(MINE, lease=2.0), "zk", "")
         began = registries["zk"].records["shop/orders/a"].expires or 0
         for _ in range(8):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
             assert await desk.renew("shop", "orders", "a") == Done("shop/orders/a")
             registries["zk"].expire()
         assert (registries["zk"].records["shop/orders/a"].expires or 0) > began

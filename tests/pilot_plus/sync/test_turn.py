@@ -87,7 +87,7 @@ async def test_who_has_nothing_to_write_takes_no_lock_and_waits_for_nobody():
         assert (turn.is_mine, turn.holder, lock.claims) == (True, "", 0)
         is_needed = True
         assert not turn.is_mine
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not lock.claims:  # noqa: ASYNC110 - a fake tells nobody
                 await asyncio.sleep(0.01)
         assert (turn.is_mine, turn.holder) == (False, "them")
@@ -102,7 +102,7 @@ async def test_who_has_nothing_to_write_any_more_gives_the_lock_up():
         await asyncio.sleep(0)
         assert turn.holder == "me"
         is_needed = False
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not lock.released:  # noqa: ASYNC110 - a fake tells nobody
                 await asyncio.sleep(0.01)
         assert (turn.is_mine, turn.holder) == (True, "")

@@ -70,7 +70,7 @@ class Watching:
         self.reader = reader
 
     async def next(self) -> Event:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 part = await anext(self._parts)
                 if part and (event := self.reader.take(part)):

@@ -76,11 +76,11 @@ async def test_an_edge_that_leaves_is_gone_at_once_and_one_that_breaks_off_is_lo
 
 
 async def test_an_edge_that_comes_back_within_the_grace_was_never_gone(company):
-    async with hub_of(company, grace=0.5) as hub:
+    async with hub_of(company, grace=2) as hub:
         async with open_session(hub.address, company.held(), REGISTRATION, hub.now):
             pass
         async with open_session(hub.address, company.held(), REGISTRATION, hub.now):
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(2.2)
             assert hub.known.log == ["put vm/edge-1", "put vm/edge-1"]
 
 
@@ -104,13 +104,13 @@ async def test_the_newest_session_of_an_identity_has_it(company):
 async def test_a_session_hears_of_new_roots_and_of_revocations(company):
     async with hub_of(company) as hub, open_session(hub.address, company.held(), REGISTRATION, hub.now) as session:
         await company.authority.rotate()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             word = await anext(session.words())
         assert trust_from_wire(word.trust).roots == company.authority.trust.roots
         other = "spiffe://east.example/zone/vm/edge/other"
         await company.revocations.revoke(other)
         await company.authority.refresh()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             word = await anext(session.words())
         assert other in word.trust.revoked_ids
 
@@ -132,7 +132,7 @@ async def test_the_hub_may_ask_an_edge_to_drain(company):
     held = company.held()
     async with hub_of(company) as hub, open_session(hub.address, held, REGISTRATION, hub.now) as session:
         assert hub.service.say(held.identity, pb.HubWord(drain=pb.Drain(draining=True)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await anext(session.words())).drain.draining
         nobody = SpiffeId(trust_domain="east.example", role=Role.EDGE, zone="vm", name="nobody")
         assert not hub.service.say(nobody, pb.HubWord(renew=pb.Renew()))
