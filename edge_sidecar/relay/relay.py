@@ -18,7 +18,7 @@ from pilot_plus.wire.discovery import WILDCARD, Type, parse_carried
 DOUBT: Final = 2
 """Crashes in a row after which what is new is under suspicion."""
 RELIEVE: Final = 4
-"""Crashes in a row after which it is no more."""
+"""Crashes in a row after which it is no more; then it is the turn of doubt again, for the hub may say something else."""
 
 
 class _Owed:
@@ -70,9 +70,10 @@ class Relay:
 
     def crashed(self, in_a_row: int) -> None:
         """An Envoy has ended by itself."""
-        if in_a_row == DOUBT:
+        turn = in_a_row % RELIEVE
+        if turn == DOUBT:
             self.shelf.doubt()
-        elif in_a_row == RELIEVE:
+        elif turn == 0:
             self.shelf.relieve()
 
     def retire(self) -> None:

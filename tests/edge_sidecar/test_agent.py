@@ -13,10 +13,11 @@ import pytest
 
 from devservers.network import free_port
 from edge_sidecar.relay import disk
+from edge_sidecar.relay.shelf import CRASHED
 from pilot_plus.wire.discovery import Type
 from tests.edge_sidecar.agent import NET, Agent, agent_of
 from tests.edge_sidecar.hub import Discovery, hub_of
-from tests.edge_sidecar.resources import answering, cluster
+from tests.edge_sidecar.resources import ENDS_ENVOY, answering, cluster
 from tests.pilot_plus.identity.company import Company
 
 pytestmark = pytest.mark.live
@@ -173,6 +174,31 @@ async def test_an_envoy_that_is_killed_comes_back_and_one_that_cannot_start_is_t
             await agent.until(partial(is_back, restarts))
             await until_answers(port, "one")
         await hub.known.until(lambda: any(one.stats.envoy_restarts == 2 for one in hub.known.edges.values()))
+
+
+async def test_what_crashes_an_envoy_again_and_again_gives_way_to_what_one_has_lived_with(
+    company: Company, discovery: Discovery, port: int, tmp_path: Path
+) -> None:
+    token = (await company.token(edge=True)).text
+    async with hub_of(company, discovery) as hub:
+        async with agent_of(hub.address, token, tmp_path, address=ADDRESS) as agent:
+            await agent.until(lambda _: carries(agent) and (agent.data / "xds" / "listener.pb").exists())
+            assert await agent.stop() == 0
+        async with agent_of(hub.address, "", tmp_path, address=ADDRESS) as agent:
+            await agent.until(lambda status: status.get("pid") == agent.process.pid and status["envoy_serves"])
+            discovery.heard.clear()
+            script = f"function envoy_on_request(handle) {ENDS_ENVOY} end"
+            bad = answering("mesh", ADDRESS, port, "never", "mesh|vm/a|http", script=script)
+            discovery.put(Type.LISTENER, "mesh", bad, "2")
+            await discovery.until(
+                lambda: any(one.response_nonce and one.type_url == Type.LISTENER for one in discovery.heard)
+            )
+            await until_answers(port, "one")  # each one that asks before that ends an Envoy
+            assert agent.status["envoy_restarts"] == 2
+            await hub.known.until(lambda: any(CRASHED in one.stats.error for one in hub.known.edges.values()))
+            discovery.put(Type.LISTENER, "mesh", answering("mesh", ADDRESS, port, "three"), "3")
+            await until_answers(port, "three")
+            await hub.known.until(lambda: not any(one.stats.error for one in hub.known.edges.values()))
 
 
 async def test_an_agent_that_is_told_twice_waits_for_no_connection(

@@ -246,6 +246,9 @@ def test_when_envoys_crash_in_a_row_the_last_configuration_that_one_lived_with_i
     scene.relay.crashed(3)
     scene.relay.crashed(4)
     assert started(scene) == ["a=3", "c=2"]
+    scene.relay.crashed(5)
+    scene.relay.crashed(6)
+    assert started(scene) == ["a=1"]
 
 
 def test_an_agent_that_has_nothing_to_go_back_to_goes_on():
