@@ -18,7 +18,7 @@ from pilot_plus.wire.discovery import WILDCARD, Type, parse_carried
 DOUBT: Final = 2
 """Crashes in a row after which what is new is under suspicion."""
 RELIEVE: Final = 4
-"""Crashes in a row after which it is no more; then it is the turn of doubt again, for the hub may say something else."""
+"""Crashes in a row after which it is no more; then it begins anew, for the hub may have said something else."""
 
 
 class _Owed:

@@ -15,7 +15,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noq
     http_connection_manager_pb2,
 )
 
-
 LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 ENDS_ENVOY = "os.exit(7)"
 """What ends a real Envoy that loads it; in `envoy_on_request`, one that is asked."""
