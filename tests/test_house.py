@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,13 @@ def place(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -48,7 +54,7 @@ def test_no_function_is_too_long_to_do_one_thing():
 def test_names_say_what_something_is():
     for file in modules(*PRODUCT, "tests", "bench"):
         assert not NO_NAME.fullmatch(file.stem), place(file)
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(tree(file)):
             if isinstance(node, ast.ClassDef):
                 words = re.findall(r"[A-Z][a-z]+", node.name)
                 assert not any(map(NO_NAME.fullmatch, words)), f"{place(file)} {node.name}"
@@ -56,7 +62,7 @@ def test_names_say_what_something_is():
 
 def test_a_module_says_in_its_first_line_what_it_is():
     for file in modules(*PRODUCT):
-        said = ast.get_docstring(ast.parse(file.read_text())) or ""
+        said = ast.get_docstring(tree(file)) or ""
         assert re.search(r"[.:?]$", said.partition("\n")[0]) or not file.read_text().strip(), place(file)
 
 

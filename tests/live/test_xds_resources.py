@@ -20,8 +20,8 @@ from pilot_plus.views.xds.tls import Anchors, anchors_of
 from pilot_plus.wire.folder import Folder
 from tests.live.xds_files import Files
 from tests.pilot_plus.identity.company import Company
-from tests.pilot_plus.views.test_horizon import EVERYTHING
 from tests.pilot_plus.views.world import World, copy, edge
+from tests.pilot_plus.views.worlds import EVERYTHING
 
 pytestmark = pytest.mark.live
 

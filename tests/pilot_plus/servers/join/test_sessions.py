@@ -22,7 +22,7 @@ from pilot_plus.wire.methods import MAX_MESSAGE, SERVICE, SESSION
 from pilot_plus.wire.proof import Purpose, prove
 from pilot_plus.wire.session import Session, Stream, open_session
 from pilot_plus.wire.trust import Held, trust_from_wire
-from tests.pilot_plus.identity.company import DAY, Company
+from tests.pilot_plus.identity.company import DAY
 from tests.pilot_plus.servers.join.hub import Hub, hub_of
 
 REGISTRATION = pb.Registration(
@@ -35,11 +35,6 @@ async def end_of(session: Session) -> None:
     async with asyncio.timeout(10):
         async for _ in session.words():
             pass
-
-
-@pytest.fixture
-async def company():
-    return await Company().open()
 
 
 @pytest.mark.parametrize("secure", [True, False])

@@ -8,8 +8,8 @@ from pilot_plus.views.xds.profile import Kind, Profile
 from pilot_plus.views.xds.resource import Resource, Type
 from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.supply import Supply
-from tests.pilot_plus.views.test_horizon import NAMES
 from tests.pilot_plus.views.world import World
+from tests.pilot_plus.views.worlds import NAMES
 from tests.pilot_plus.views.xds import reading
 from tests.pilot_plus.views.xds.reading import read
 

@@ -11,8 +11,8 @@ from pilot_plus.views.xds.listener import OUTBOUND
 from pilot_plus.views.xds.profile import Kind
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.tls import OWN, TRUST, Anchors
-from tests.pilot_plus.views.test_horizon import EVERYTHING, NAMES, ZONE_NAMES, mtls, worlds
 from tests.pilot_plus.views.world import World, copy, edge
+from tests.pilot_plus.views.worlds import EVERYTHING, NAMES, ZONE_NAMES, mtls, worlds
 from tests.pilot_plus.views.xds import reading
 from tests.pilot_plus.views.xds.reading import read
 from tests.pilot_plus.views.xds.stocks import DOORS, ORDERS, endpoints, profile, stock_of, supply_of

@@ -18,8 +18,8 @@ from pilot_plus.views.xds.profile import Kind
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.stock import Stock
 from pilot_plus.views.xds.supply import Supply
-from tests.pilot_plus.views.test_horizon import EVERYTHING, NAMES, REGISTRY_OF, ZONE_NAMES, worlds
 from tests.pilot_plus.views.world import EDGE_SOURCE, World, copy, edge
+from tests.pilot_plus.views.worlds import EVERYTHING, NAMES, REGISTRY_OF, ZONE_NAMES, worlds
 from tests.pilot_plus.views.xds import reading
 from tests.pilot_plus.views.xds.reading import read
 from tests.pilot_plus.views.xds.stocks import DOORS, ORDERS, endpoints, everything, profile, stock_of
