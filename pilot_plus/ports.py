@@ -138,6 +138,15 @@ class Locking(Protocol):
         ...
 
 
+@runtime_checkable
+class Tidying(Protocol):
+    """A sink that leaves something beside its records that is not needed once they are gone."""
+
+    async def tidy(self) -> None:
+        """Take that back, as far as it is ours and nothing needs it. Raises only `SourceLost`."""
+        ...
+
+
 class Registry(Protocol):
     """A module of `registries`, as `pilot_plus.hub` sees it."""
 

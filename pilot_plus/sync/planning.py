@@ -162,6 +162,10 @@ class Planning:
         """Whether anything in the target is ours, or could become so: not where rules are only to show their plans."""
         return any(rule.is_applied for rule in self.units.rules.values()) or bool(self.restraint.rules())
 
+    def is_over(self) -> bool:
+        """Whether nothing in the target is ours, and no rule that is in force wants anything there."""
+        return not (self.rules or self.restraint.rules() or self.world.index.in_target(self.target.registry))
+
     def is_driven(self, name: str) -> bool:
         """Whether a rule's copies are changed at all: it is to be applied, or is gone, and nobody has paused it."""
         mode = self.modes.get(name)

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from pilot_plus.catalog import Follower
-from pilot_plus.ports import Done, Previewing, Renewing, Sink, Source, SourceLost
+from pilot_plus.ports import Done, Previewing, Renewing, Sink, Source, SourceLost, Tidying
 from pilot_plus.sync.agenda import Agenda
 from pilot_plus.sync.foresight import Foresight
 from pilot_plus.sync.pace import Backoff
@@ -66,6 +66,7 @@ class Reconciler:
         self._standings: tuple[object, ...] = ()
         self._is_needed = False
         self._has_renewed = False
+        self._is_tidy = False
         self._had_turn = False
         """Whether it has been ours to write since the index was read last."""
 
@@ -217,7 +218,7 @@ class Reconciler:
         self.look_at_everything()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turn.keep(sink, self.look_at_everything), name=f"turn at {self.registry}")
-            tasks.create_task(self._reconcile(writing, backoff), name=f"reconcile {self.registry}")
+            tasks.create_task(self._reconcile(sink, writing, backoff), name=f"reconcile {self.registry}")
             if isinstance(sink, Renewing):
                 tasks.create_task(self._renew(sink), name=f"renew in {self.registry}")
 
@@ -230,7 +231,7 @@ class Reconciler:
 
     # -------------------------------------------------------------------------------------------- reconciling
 
-    async def _reconcile(self, writing: Writing, backoff: Backoff) -> None:
+    async def _reconcile(self, sink: Sink, writing: Writing, backoff: Backoff) -> None:
         """Look at what is due, one round after the other."""
         agenda, settling = self._agenda, self.planning.settling
         one_round = Round(self.planning, agenda, writing, lambda: self._may_write)
@@ -251,6 +252,14 @@ class Reconciler:
             else:
                 backoff.reset()
             self.writes, writing.writes = self.writes + writing.writes, 0
+            await self._tidy(sink)
+
+    async def _tidy(self, sink: Sink) -> None:
+        """Once all is taken back: what was left beside it too."""
+        is_over = self.planning.is_over() and self.planning.settling.is_reported()
+        if is_over and not self._is_tidy and isinstance(sink, Tidying):
+            await sink.tidy()
+        self._is_tidy = is_over
 
     async def _learn_what_others_wrote(self) -> None:
         """Once in each turn of ours: a copy of the hub that shares our journal may have written until now."""

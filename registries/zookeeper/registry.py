@@ -43,6 +43,10 @@ class Zookeeper:
         """Remove the records of those keys that are ours."""
         return await self._writer.drop(keys)
 
+    async def tidy(self) -> None:
+        """Remove the directories that we made and that are empty."""
+        await self._writer.tidy()
+
     async def claim(self, name: str, owner: str, ttl: float) -> str:
         """Take a lock, or stay in its queue; whose it is now. What is written from then on is fenced by it."""
         return await self._locks.claim(name, owner, ttl)

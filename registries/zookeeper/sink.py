@@ -22,9 +22,11 @@ from registries.zookeeper.connection import Connection
 from registries.zookeeper.locks import Locks
 from registries.zookeeper.requests import Change, Children, Create, Data, Delete, Multi, Stat, Write
 from registries.zookeeper.settings import Settings
+from registries.zookeeper.tidying import MADE, tidied
 from registries.zookeeper.transactions import carry_out
 from registries.zookeeper.tree import breathing
 from registries.zookeeper.writes import (
+    MOVED,
     Found,
     Intent,
     Proof,
@@ -96,6 +98,13 @@ class Writer:
                 if isinstance(results.setdefault(key, Done(key)), Done):
                     self._forget(key)
             return [results[key] for key in keys]
+
+    async def tidy(self) -> None:
+        """Remove the directories that we made and that are empty; see `pilot_plus.ports.Tidying`."""
+        async with self._one_at_a_time:
+            self._directories = {""}
+            self._shared.clear()
+            await tidied(self._session, (layout.root for layout in self._layouts))
 
     async def _put(self, intents: dict[str, Intent]) -> dict[str, Result]:
         closed, names = await self._strangers(intents.values())
@@ -211,8 +220,12 @@ class Writer:
         """Carry the plans out, directories first."""
         results: dict[str, Result] = {k: p for k, p in plans.items() if isinstance(p, Done | Refused | Failed)}
         writes = {key: plan for key, plan in plans.items() if not isinstance(plan, Done | Refused | Failed)}
-        parents = [Create(path) for path in self._missing(directories if writes else ())]
-        results |= await carry_out(self._session, parents, writes, self._locks.fences)
+        above = list(directories) if writes else []
+        results |= await carry_out(self._session, self._missing(above), writes, self._locks.fences)
+        moved = {key: writes[key] for key, result in results.items() if result is MOVED}
+        if moved and above:  # a directory may have gone that we knew: servers remove containers that are empty
+            self._directories = {""}
+            results |= await carry_out(self._session, self._missing(above), moved, self._locks.fences)
         for key, result in results.items():
             if isinstance(result, Failed):  # what we believed to know is wrong, or may be
                 self._forget(key)
@@ -220,7 +233,7 @@ class Writer:
                 self._known.clear()
         return results
 
-    def _missing(self, directories: Iterable[str]) -> list[str]:
+    def _missing(self, directories: Iterable[str]) -> list[Create]:
         """Directories that may have to be made, each before what lies in it."""
         missing: list[str] = []
         for directory in directories:
@@ -230,7 +243,7 @@ class Writer:
                 chain.append(directory)
                 directory = directory.rpartition("/")[0]  # noqa: PLW2901 - up to one that is there
             missing += reversed(chain)
-        return missing
+        return [Create(path, MADE) for path in missing]
 
     async def _remember(self, paths: list[str]) -> None:
         """Remember which transaction created nodes that neither a session nor a mark proves to be ours."""

@@ -15,6 +15,7 @@ with the same origin: then it is a copy of the same truth, and whoever wrote it 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from kazoo.exceptions import (
@@ -34,6 +35,9 @@ from registries.layouts.layout import Raw
 from registries.layouts.mark import origin_of, origin_text
 from registries.layouts.tree import Companion, TreeLayout, accompanied
 from registries.zookeeper.requests import Change, Create, Delete, Multi, Node, Write
+
+MOVED: Final = Failed("somebody changed it at the same moment")
+"""Something is not as we believed it to be."""
 
 
 class Sought(msgspec.Struct, frozen=True):
@@ -143,7 +147,7 @@ def result_of(key: str, answer: object) -> Result:
         case NoAuthError():
             return Refused("the registry does not let us write there")
         case BadVersionError() | NodeExistsError() | NoNodeError():
-            return Failed("somebody changed it at the same moment")
+            return MOVED
     return Failed(f"{type(failure).__name__.removesuffix('Error')}: it may have been written, or not")
 
 

@@ -121,7 +121,9 @@ async def test_a_dubbo_provider_is_found_natively_in_consul_and_etcd_and_theirs_
             assert (await running.call("sync", "plan")).code == 0
             assert (await running.post("/sync/purge")).status_code == 200
             await until(running, lambda: etcd.keys("/native-dubbo/"), lambda found: not found)
-            await until(running, lambda: do_with(zookeeper, spring), lambda found: not found)
+            await until(
+                running, lambda: do_with(zookeeper, lambda zk: zk.exists(tree_of_spring)), lambda found: not found
+            )
             await until(running, lambda: consul.call("GET", f"/v1/health/service/{INTERFACE}"), lambda one: not one)
             assert keys(etcd, "native") == {"recommend/10.2.0.31:9000"}
     finally:

@@ -221,6 +221,29 @@ async def test_nothing_is_written_among_records_that_its_readers_could_not_read(
         await sink.drop(await put(sink, copy("curator", name="web")))
 
 
+async def test_directories_that_we_made_are_taken_back_and_made_again_where_they_are_gone(zookeeper: ZooKeeper):
+    async with connect(settings(zookeeper, "/tidy", "spring", "dubbo")) as sink:
+        one, other = copy("spring", name="ours"), copy("dubbo", name="com.x.Ours")
+        watched, beside = copy("dubbo", name="com.x.Watched"), copy("spring", name="theirs")
+        with plain_client(zookeeper) as client:
+            client.create("/tidy/spring/theirs", makepath=True)
+            keys = await put(sink, one, other, watched, beside)
+            client.create("/tidy/dubbo/com.x.Watched/consumers")
+            assert {type(result) for result in await sink.drop(keys)} == {Done}
+            client.delete("/tidy/spring/ours")  # as a server removes a container
+            (key,) = await put(sink, copy("spring", name="ours", address="10.9.9.9"))
+            await sink.tidy()
+            assert sorted(client.get_children("/tidy/spring")) == ["ours", "theirs"]
+            await sink.drop([key])
+            await sink.tidy()
+            assert client.get_children("/tidy/spring") == ["theirs"]
+            assert client.get_children("/tidy/dubbo") == ["com.x.Watched"]
+            assert sorted(client.get_children("/tidy/dubbo/com.x.Watched")) == ["consumers", "providers"]
+            client.delete("/tidy/dubbo/com.x.Watched/consumers")
+            await sink.tidy()
+            assert client.get_children("/tidy") == ["spring"]
+
+
 async def test_what_cannot_be_written_is_refused_with_a_reason(zookeeper: ZooKeeper):
     async with connect(settings(zookeeper, "/refused", "dubbo", "spring", "sofarpc")) as sink:
         results = await sink.put(
