@@ -23,23 +23,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 
-import grpc
 import httpx
-from grpc import aio
 
 from bench.harness import filled
+from bench.harness.bare import bare_server
 from bench.harness.figures import conditions, cpu_of, milliseconds, quantile, resident_of
-from bench.harness.streams import METHOD, port_in, requests_of, streams
+from bench.harness.streams import port_in, requests_of, streams
 from devservers import Etcd, free_port
 from devservers.envoy import Envoy
-from pilot_plus.model import Role
 from pilot_plus.quantities import Address
-from pilot_plus.servers.xds.address import OPTIONS
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.wire.folder import Folder
 from pilot_plus.wire.joining import obtain
 from pilot_plus.wire.jointoken import parse_token
-from pilot_plus.wire.serving import server_credentials
 from pilot_plus.wire.trust import Held
 from registries.etcd import wire_pb2 as wire
 from registries.etcd.client import open_client
@@ -48,7 +44,6 @@ from registries.etcd.settings import Settings as EtcdSettings
 from tests.feature.hub import Hub, hub
 from tests.live.traffic import Backend
 from tests.pilot_plus.cli.calling import Command
-from tests.pilot_plus.identity.company import Company
 
 SERVICES = 50
 EDS = (Type.ENDPOINTS,)
@@ -279,50 +274,6 @@ async def storm(count: int, _rounds: int) -> None:
     print(f"                ratio {median(ours) / median(bare):.2f}")
     print(f"  health: {milliseconds(health)}  longest {max(health) * 1e3:.0f} ms, {len(health)} times")
     print(f"  memory: {median(weights) / 1000:.0f} KB a stream, bare server {median(bare_weights) / 1000:.0f} KB")
-
-
-@asynccontextmanager
-async def bare_server(bodies: list[str], folder: Path) -> AsyncIterator[tuple[str, int, Held]]:
-    """A gRPC server in a process of its own that sends these bytes, one for each type asked for."""
-    await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    await asyncio.to_thread((folder / "bodies.json").write_text, json.dumps(bodies))
-    port = free_port()
-    code = f"import asyncio; from bench.xds import serve; asyncio.run(serve({str(folder)!r}, {port}))"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    await process.stdout.readline()
-    held = Folder(folder / "client").held()
-    assert held is not None
-    try:
-        yield f"127.0.0.1:{port}", process.pid, held
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def serve(place: str, port: int) -> None:
-    folder = Path(place)
-    bodies = [bytes.fromhex(one) for one in json.loads((folder / "bodies.json").read_text())]
-    company = await Company().open()
-    Folder(folder / "client").keep(company.held(Role.CLIENT, "web-7"))
-
-    async def discover(_: object, context: aio.ServicerContext[bytes, bytes]) -> None:
-        for body in bodies:
-            await context.read()
-            await context.write(body)
-        while isinstance(await context.read(), bytes):
-            pass
-
-    server = aio.server(options=OPTIONS)
-    service, method = METHOD.strip("/").split("/")
-    handlers = {method: grpc.stream_stream_rpc_method_handler(discover)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    server.add_secure_port(f"127.0.0.1:{port}", server_credentials(company.authority.serving))
-    await server.start()
-    print("ready", flush=True)
-    await asyncio.Event().wait()
 
 
 # ------------------------------------------------------------------------------------------------ Envoy, and a long run
