@@ -92,6 +92,8 @@ class Instance(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Seconds that the record lives unless it is renewed; 0 where it is durable or the registry does not say."""
     native: str = ""
     """What its registry calls the service, `namespace/name`, where the catalog calls it otherwise."""
+    host: str = ""
+    """Of another cluster's instance: the host by which the edges there know it."""
 
     @property
     def service(self) -> str:
@@ -123,6 +125,7 @@ def instance(
     layout: str = "",
     lease: float = 0.0,
     native: str = "",
+    host: str = "",
 ) -> Instance:
     """Make an instance from what an adapter has decoded, sharing names, ports and metadata that are equal.
 
@@ -146,6 +149,7 @@ def instance(
         layout=intern(layout),
         lease=lease,
         native=intern(native) if native else "",
+        host=intern(_clean("host", host)) if host else "",
     )
 
 

@@ -16,6 +16,7 @@ from pilot_plus.catalog import Catalog, Entry
 from pilot_plus.model import ACCEPTS, EDGE_ONLY, Health, Instance, Origin, Pairs, Port, Service
 from pilot_plus.views.edges import EDGES
 from pilot_plus.views.endpoints import Endpoint, Home, endpoints_of
+from pilot_plus.views.host import host_of
 from pilot_plus.wire.peer import MAX_HOPS, Exported, key_of
 from pilot_plus.wire.selections import Rule, Selection, rule_of
 
@@ -56,7 +57,7 @@ def exported(catalog: Catalog, entry: Entry, terms: Terms) -> Mapping[str, Expor
     return {
         one.record.key: one
         for endpoint, name in crossing
-        for one in (Exported(_instance(endpoint.instance, name), endpoint.is_stale),)
+        for one in (Exported(_instance(endpoint.instance, name, terms), endpoint.is_stale),)
     }
 
 
@@ -66,7 +67,7 @@ def edges(catalog: Catalog, terms: Terms, zones: frozenset[str]) -> Mapping[str,
     if entry is None:
         return {}
     found = (
-        Exported(_instance(endpoint.instance, EDGES), endpoint.is_stale)
+        Exported(_instance(endpoint.instance, EDGES, terms), endpoint.is_stale)
         for endpoint in endpoints_of(catalog, entry, terms.home)
         if endpoint.instance.zone in zones and _may_cross(endpoint, terms)
     )
@@ -104,10 +105,15 @@ def _may_cross(endpoint: Endpoint, terms: Terms) -> bool:
     return origin.cluster == terms.home.cluster and origin.registry == registry
 
 
-def _instance(instance: Instance, name: str) -> Instance:
+def _instance(instance: Instance, name: str, terms: Terms) -> Instance:
     namespace, _, short = name.partition("/")
-    key = key_of(instance.origin)
-    return msgspec.structs.replace(instance, key=key, namespace=namespace, name=short, lease=0.0)
+    key, host = key_of(instance.origin), _host(instance, terms)
+    return msgspec.structs.replace(instance, key=key, namespace=namespace, name=short, lease=0.0, host=host)
+
+
+def _host(instance: Instance, terms: Terms) -> str:
+    """What it is called in the mesh of its own cluster."""
+    return instance.host or host_of(instance.namespace, instance.name, terms.home.domain)
 
 
 def _itself(entry: Entry, terms: Terms, rule: Rule) -> Mapping[str, Exported]:
@@ -133,7 +139,7 @@ def _summaries(service: str, terms: Terms, crossing: Sequence[tuple[Endpoint, st
     fresh = {(endpoint.instance.zone, name) for endpoint, name in crossing if not endpoint.is_stale}
     for (name, zone, cluster), instances in groups.items():
         if any(is_summary(instance) for instance in instances):  # a peer's, to be relayed as it is
-            yield from (Exported(_instance(instance, name)) for instance in instances)
+            yield from (Exported(_instance(instance, name, terms)) for instance in instances)
             continue
         is_stale = (zone, name) in stale - fresh
         # Two services may have one name there: each is a record, and an endpoint, of its own.
@@ -174,6 +180,7 @@ def _summary(terms: Terms, name: str, zone: str, origin: Origin, instances: Sequ
         zone=zone,
         metadata=_common_labels(terms.selections, instances),
         origin=origin,
+        host=_host(instances[0], terms),
     )
 
 

@@ -15,8 +15,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from pilot_plus.model import ACCEPTS, EDGE_ONLY, Instance, Speaks, Viewer
+from pilot_plus.model import ACCEPTS, EDGE_ONLY, Instance, Speaks, Viewer, split_service
 from pilot_plus.views.edges import EDGES, Edge, Edges, Side
+from pilot_plus.views.host import host_of
 from pilot_plus.views.topology import Topology
 
 
@@ -55,6 +56,7 @@ class Sight:
         self._service = service
         self._crossings = topology.concerning(service, viewer.zone)
         self._has_labels = any(crossing.labels for crossing in self._crossings)
+        self._host = host_of(*split_service(service), topology.home.domain)
         self._known: dict[tuple[object, ...], Way] = {}
 
     def way(self, registry: str, instance: Instance) -> Way:
@@ -62,7 +64,7 @@ class Sight:
         accepts = instance.meta(ACCEPTS)
         labels = instance.metadata if self._has_labels else ()
         origin = instance.origin
-        alike = (registry, instance.zone, accepts, origin.cluster, origin.registry, labels)
+        alike = (registry, instance.zone, accepts, origin.cluster, origin.registry, labels, instance.host)
         way = self._known.get(alike)
         if way is None:
             way = self._known[alike] = self._decide(registry, instance, accepts)
@@ -78,7 +80,7 @@ class Sight:
         let_in = self._let_in(registry, instance)
         if isinstance(let_in, Hidden):
             return let_in
-        return self._reached(self._viewer, instance.zone, accepts, let_in)
+        return self._reached(self._viewer, instance, accepts, let_in)
 
     # -------------------------------------------------------------------------------------------- borders
 
@@ -115,7 +117,8 @@ class Sight:
 
     # -------------------------------------------------------------------------------------------- ways
 
-    def _reached(self, viewer: Viewer, zone: str, accepts: str, let_in: str) -> Way:
+    def _reached(self, viewer: Viewer, instance: Instance, accepts: str, let_in: str) -> Way:
+        zone = instance.zone
         has_proof = viewer.certified and viewer.speaks is not Speaks.PLAIN
         is_dialled = accepts != EDGE_ONLY and self._topology.reaches(viewer.zone, zone)
         if is_dialled:
@@ -128,9 +131,12 @@ class Sight:
         if accepts == EDGE_ONLY:
             obstacle = f"a summary of what is in {zone}"
         if viewer.speaks is Speaks.PLAIN:
-            return self._through_own(zone, accepts, let_in, obstacle)
+            return self._through_own(instance, accepts, let_in, obstacle)
         if not has_proof:
             return Hidden(f"{obstacle}, and the viewer has no certificate to show to an edge")
+        if instance.host not in ("", self._host):
+            called = f"the edges of {zone} know it as {instance.host}, and not by its name here"
+            return Hidden(f"{obstacle}, and {called}")
         return self._through_theirs(viewer, zone, let_in, obstacle)
 
     def _through_theirs(self, viewer: Viewer, zone: str, let_in: str, obstacle: str) -> Way:
@@ -143,7 +149,7 @@ class Sight:
                 return Through(carrying, Side.MESH, f"{let_in}; {obstacle}: through {kind} of {zone}")
         return Hidden(f"{obstacle}, and {self._lack((*dialled, *holding), zone, Side.MESH)}")
 
-    def _through_own(self, zone: str, accepts: str, let_in: str, obstacle: str) -> Way:
+    def _through_own(self, instance: Instance, accepts: str, let_in: str, obstacle: str) -> Way:
         """By the edges of the viewer's own zone, at the service's plain port there; they are mesh viewers."""
         here = self._viewer.zone
         edges = self._edges.of_zone.get(here, ())
@@ -152,7 +158,7 @@ class Sight:
             return Hidden(f"{obstacle}, and {self._lack(edges, here, Side.PLAIN)}")
         if not self._edges.plain_ports(here, self._service):
             return Hidden(f"{obstacle}, and {self._service} has no plain port at the edges of {here} yet")
-        onwards = self._reached(Viewer(here, Speaks.MESH, certified=True), zone, accepts, let_in)
+        onwards = self._reached(Viewer(here, Speaks.MESH, certified=True), instance, accepts, let_in)
         if isinstance(onwards, Hidden):
             return Hidden(f"{obstacle}, and for the edges of {here}: {onwards.why}")
         return Through(carrying, Side.PLAIN, f"{let_in}; {obstacle}: through the edges of {here}")

@@ -88,6 +88,7 @@ def written(exported: Exported) -> pb.Record:
     origin = record.origin
     said.origin_cluster, said.origin_registry, said.origin_id = origin.cluster, origin.registry, origin.id
     said.hops.extend(origin.hops)
+    said.host = record.host
     return said
 
 
@@ -130,6 +131,7 @@ def read(said: pb.Record) -> Record:
         metadata=pairs(dict(said.metadata)),
         origin=Origin(said.origin_cluster, said.origin_registry, said.origin_id, tuple(said.hops)),
         layout=said.layout,
+        host=said.host,
     )
 
 

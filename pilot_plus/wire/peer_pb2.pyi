@@ -355,6 +355,7 @@ class Record(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     IS_SERVICE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Unique among all that this hub exports, and stable."""
     namespace: _builtins.str
@@ -377,6 +378,8 @@ class Record(_message.Message):
     """It may not be true any more: this hub's source of it is lost."""
     is_service: _builtins.bool
     """It stands for a service without instances: only key, namespace, name, ports and metadata count."""
+    host: _builtins.str
+    """The host by which its own cluster's edges know it, whatever it is called on the way."""
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Port]: ...
     @_builtins.property
@@ -408,10 +411,11 @@ class Record(_message.Message):
         layout: _builtins.str = ...,
         stale: _builtins.bool = ...,
         is_service: _builtins.bool = ...,
+        host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "az", b"az", "health", b"health", "hops", b"hops", "id", b"id", "is_service", b"is_service", "key", b"key", "layout", b"layout", "metadata", b"metadata", "name", b"name", "namespace", b"namespace", "origin_cluster", b"origin_cluster", "origin_id", b"origin_id", "origin_registry", b"origin_registry", "ports", b"ports", "region", b"region", "stale", b"stale", "subzone", b"subzone", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "az", b"az", "health", b"health", "hops", b"hops", "host", b"host", "id", b"id", "is_service", b"is_service", "key", b"key", "layout", b"layout", "metadata", b"metadata", "name", b"name", "namespace", b"namespace", "origin_cluster", b"origin_cluster", "origin_id", b"origin_id", "origin_registry", b"origin_registry", "ports", b"ports", "region", b"region", "stale", b"stale", "subzone", b"subzone", "weight", b"weight", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,6 +111,17 @@ def test_what_a_peer_sends_is_visible_here_and_goes_on_to_no_other_peer():
     assert "not exported" in world.why("west/vm", "legacy/orders")
 
 
+@pytest.mark.parametrize(("host", "is_seen"), [("", True), ("orders.shop.mesh", True), ("orders.theirs.mesh", False)])
+def test_what_a_peers_edges_know_under_another_name_is_not_seen_behind_them(host: str, is_seen: bool):
+    peers = [{"name": "west", "address": "w:1", "import": [{"services": ["*/*"]}]}]
+    theirs = copy("w", namespace="shop", zone="west/vm", origin=Origin("west", "own", "w"), host=host)
+    behind = edge("e", "west/vm", carries="*/*", origin=Origin("west", "pilot-plus", "e"))
+    world = World({"west": [theirs, behind]}, peers=peers)
+    assert bool(world.seen("mesh", "shop/orders")) is is_seen
+    if not is_seen:
+        assert "the edges of west/vm know it as orders.theirs.mesh" in world.why("mesh", "shop/orders")
+
+
 def test_a_peers_denied_services_stay_at_home_whatever_else_lets_them_out():
     peers = [
         {
