@@ -50,6 +50,10 @@ class Consul:
         """Renew the leases of these."""
         return await self._writing.renew(keys)
 
+    async def tidy(self) -> None:
+        """Remove leases that no copy needs any more."""
+        await self._writing.tidy()
+
     async def claim(self, name: str, owner: str, ttl: float) -> str:
         """Take a lock, or raise its counter; whose it is now. Transactions in the catalog are fenced by it."""
         return await self._locks.claim(name, owner, ttl)

@@ -104,6 +104,24 @@ class AgentSink:
                 del self._lease_of[identity]
         return results
 
+    async def tidy(self) -> None:
+        """Remove leases by which no copy lives: ours, and those that nobody renews any more."""
+        leases, needed = set[str](), set[str]()
+        for identity, held in (await self._listed()).items():
+            lease = (held.meta or {}).get(extras.LEASE, "").partition(" ")[2]
+            (leases if lease == identity else needed).add(lease)
+        for lease in leases - needed:
+            mine = [seconds for seconds, one in self._leases.items() if one == lease]
+            if mine or await self._is_over(lease):
+                for seconds in mine:
+                    del self._leases[seconds]
+                self._renewed_at.pop(lease, None)
+                await self._agent.text("PUT", f"/v1/agent/service/deregister/{segment(lease)}")
+
+    async def _is_over(self, lease: str) -> bool:
+        status, _ = await self._agent.text("GET", f"/v1/agent/health/service/id/{segment(lease)}")
+        return status == 503  # critical
+
     async def _node(self) -> Member:
         if self._member is None:
             status, text = await self._agent.text("GET", "/v1/agent/self")
@@ -155,11 +173,7 @@ class AgentSink:
     async def _held(self, ids: Sequence[str]) -> dict[str, Held]:
         """What the agent holds under these IDs."""
         if len(ids) > MANY:
-            query = {"filter": f'ID matches "^{PREFIX}"'}
-            status, text = await self._agent.text("GET", "/v1/agent/services", query=query)
-            if status != 200:
-                raise SourceLost(f"Consul's agent doesn't list its services: {status} {text[:200]!r}")
-            return _decoded(text, dict[str, Held])
+            return await self._listed()
         found: dict[str, Held] = {}
 
         async def ask(identity: str) -> None:
@@ -171,6 +185,14 @@ class AgentSink:
 
         await for_each(ids, ask, WRITING)
         return found
+
+    async def _listed(self) -> dict[str, Held]:
+        """Everything that the agent holds under IDs like ours."""
+        query = {"filter": f'ID matches "^{PREFIX}"'}
+        status, text = await self._agent.text("GET", "/v1/agent/services", query=query)
+        if status != 200:
+            raise SourceLost(f"Consul's agent doesn't list its services: {status} {text[:200]!r}")
+        return _decoded(text, dict[str, Held])
 
     async def _register(self, body: Registration, held: Held | None, node: str) -> Result:
         result = judged(held, key_of(body.name, node, body.id))

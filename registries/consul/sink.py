@@ -59,6 +59,10 @@ class Writing:
         await _part(keys, [result is None for result in results], results, self._at_agent.renew)
         return _complete(results)
 
+    async def tidy(self) -> None:
+        """Remove what copies that are gone have needed."""
+        await self._at_agent.tidy()
+
     def _is_for_catalog(self, copy: Instance) -> bool:
         return self._durable_in_catalog and not copy.lease
 

@@ -151,8 +151,29 @@ async def test_leased_copies_turn_critical_together_and_durable_ones_stay(consul
             await mirror.until(lambda m: all_have(m, "sink-lease", 20, Health.PASSING), "the copies")
         await mirror.until(lambda m: all_have(m, "sink-lease", 20, Health.CRITICAL), "critical")
         assert holds(mirror, durable)
+        lease = lease_of(consul, keys[0])
         async with connect(Settings(url=consul.url)) as registry:
+            await registry.tidy()  # copies that somebody may go on with still live by it
+            assert lease in agent_services(consul)
             await registry.drop(keys)
+            (key,) = keys_of(await registry.put([copy("sink-lease", lease=60.0)]))
+            begun = lease_of(consul, key)
+            await registry.tidy()
+            assert lease not in agent_services(consul)
+            assert begun in agent_services(consul)
+            await registry.drop([key])
+            await registry.tidy()
+            assert begun not in agent_services(consul)
+
+
+def agent_services(consul: Consul) -> dict[str, Any]:
+    services: Any = consul.call("GET", "/v1/agent/services")
+    return cast("dict[str, Any]", services)
+
+
+def lease_of(consul: Consul, key: str) -> str:
+    meta = agent_services(consul)[key.split("/")[2]]["Meta"]
+    return str(meta["pilot-plus-lease"]).partition(" ")[2]
 
 
 async def test_renewed_copies_live_on_also_when_a_successor_renews_them(consul: Consul):
