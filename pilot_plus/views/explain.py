@@ -39,7 +39,8 @@ def in_eyes(ground: Ground, entry: Entry, found: Iterable[Verdict]) -> Iterator[
     """Each record in a viewer's eyes."""
     telling = _Telling(ground, entry)
     for one in found:
-        shape = telling.shape(one.place, one.addresses, one.why)
+        conflict = PASSED_OVER if one.why.endswith(PASSED_OVER) else ""
+        shape = telling.shape(one.place, one.addresses, one.why, conflict)
         horizon = StepShape(step="horizon", says=one.why)
         yield msgspec.structs.replace(shape, seen=one.is_seen, steps=(*shape.steps, horizon))
 

@@ -114,10 +114,11 @@ async def test_explain_tells_what_a_rename_made(hub: Hub):
     assert steps(one)["name"] == "legacy/user.rpc, by rename[0] of zk: *.rpc → {1} legacy/user"
 
 
-async def test_explain_tells_who_is_passed_over(hub: Hub):
+@pytest.mark.parametrize("eyes", ["", "?from=vm"])
+async def test_explain_tells_who_is_passed_over(hub: Hub, eyes: str):
     hub.say("consul", Put(copy("c")))
     async with Asking(hub) as ask:
-        answer = await ask.get("/api/v1/services/shop/orders/explain")
+        answer = await ask.get(f"/api/v1/services/shop/orders/explain{eyes}")
     (zk,) = (one for one in answer["instances"] if one["registry"] == "zk")
     assert (zk["seen"], zk["addresses"]) == (False, [])
     assert "passed over" in zk["why"]
