@@ -159,13 +159,15 @@ async def test_what_a_client_was_sent_can_be_asked_and_explained(hub: Hub, fresh
         assert (await call("describe", "proxy", "nobody")).code == 1
 
 
-async def test_a_service_at_a_host_name_is_asked_of_dns(hub: Hub, fresh: Fresh):
+async def test_a_service_at_a_host_name_is_asked_of_dns_and_its_own_may_be_written_in_several_ways(hub: Hub, fresh: Fresh):
     outbound = f"127.0.0.1:{free_port()}"
     async with Backend("one") as one:
         await register(hub, one, address="localhost")
         fresh(Envoy, await bootstrap(hub, "--outbound", outbound))
-        async with traffic(outbound, f"web.vm.mesh:{one.port}") as calls:
-            await calls.until_answered_by("one")
+        for host in (f"web.vm.mesh:{one.port}", "Web.VM.mesh", "web.vm.mesh."):
+            async with traffic(outbound, host) as calls:
+                await calls.until_answered_by("one")
+                assert calls.failures == []
 
 
 async def test_a_tcp_service_has_a_listener_of_its_own_and_a_service_without_instances_breaks_nothing(

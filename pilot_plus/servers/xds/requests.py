@@ -74,7 +74,7 @@ def delta_request(data: bytes) -> DeltaRequest:
     return _delta(data) if len(data) <= SHORT else _delta.__wrapped__(data)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _state(data: bytes) -> StateRequest:
     try:
         said = DiscoveryRequest.FromString(data)
@@ -90,7 +90,7 @@ def _state(data: bytes) -> StateRequest:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _delta(data: bytes) -> DeltaRequest:
     try:
         said = DeltaDiscoveryRequest.FromString(data)

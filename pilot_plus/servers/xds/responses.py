@@ -19,7 +19,7 @@ import msgspec
 
 from pilot_plus.views.xds.resource import Resource, Type
 
-KEPT_BYTES: Final = 8 << 20
+KEPT_BYTES: Final = 2 << 20
 """How much is kept to be shared."""
 
 

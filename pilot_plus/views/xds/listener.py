@@ -51,6 +51,7 @@ def http_manager(stat: str, routes: dict[str, Any], **options: object) -> dict[s
         "upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}],
         "stream_idle_timeout": "0s",
         "strip_matching_host_port": True,
+        "strip_trailing_host_dot": True,
         "server_header_transformation": "PASS_THROUGH",
         **options,
     }

@@ -7,7 +7,7 @@ from typing import Final
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.supply import Changes
 
-REMEMBERED: Final = 4096
+REMEMBERED: Final = 1024
 
 
 class News:
