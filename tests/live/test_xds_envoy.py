@@ -159,7 +159,7 @@ async def test_what_a_client_was_sent_can_be_asked_and_explained(hub: Hub, fresh
         assert (await call("describe", "proxy", "nobody")).code == 1
 
 
-async def test_a_service_at_a_host_name_is_asked_of_dns_and_its_own_may_be_written_in_several_ways(hub: Hub, fresh: Fresh):
+async def test_a_service_at_a_host_name_is_asked_of_dns_and_its_own_is_read_in_any_case(hub: Hub, fresh: Fresh):
     outbound = f"127.0.0.1:{free_port()}"
     async with Backend("one") as one:
         await register(hub, one, address="localhost")
