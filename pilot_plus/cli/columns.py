@@ -86,6 +86,8 @@ EDGES: Final = (
     Column("ZONE", lambda row: row["zone"]),
     Column("ADDRESS", lambda row: row["address"]),
     Column("STATE", lambda row: row["state"]),
+    Column("MESH", lambda row: len(row["carries"]["mesh"]), wide=True, is_number=True),
+    Column("PLAIN", lambda row: len(row["carries"]["plain"]), wide=True, is_number=True),
 )
 PEERS: Final = (
     Column("NAME", lambda row: row["name"]),

@@ -6,7 +6,7 @@ from pilot_plus.catalog import Catalog, Source
 from pilot_plus.config import Config
 from pilot_plus.model import Health, short_zone
 from pilot_plus.views import shapes
-from pilot_plus.views.edges import EDGES
+from pilot_plus.views.edges import EDGES, Carrying
 from pilot_plus.views.endpoints import Home, endpoints_of
 
 
@@ -83,8 +83,8 @@ def zones(config: Config) -> shapes.ZoneList:
     )
 
 
-def edges(catalog: Catalog, home: Home) -> shapes.EdgeList:
-    """Every edge: the instances of the service that edges are."""
+def edges(catalog: Catalog, home: Home, carrying: Carrying) -> shapes.EdgeList:
+    """Every edge: the instances of the service that edges are, and what they carry."""
     entry = catalog.entries.get(EDGES)
     endpoints = endpoints_of(catalog, entry, home) if entry else []
     return shapes.EdgeList(
@@ -98,9 +98,17 @@ def edges(catalog: Catalog, home: Home) -> shapes.EdgeList:
                 else "draining"
                 if endpoint.instance.health is Health.DRAINING
                 else "ready",
+                carries=_carries(carrying, f"{endpoint.instance.zone}/{endpoint.instance.id}"),
             )
             for endpoint in endpoints
         )
+    )
+
+
+def _carries(carrying: Carrying, edge: str) -> shapes.CarriesShape:
+    """Of an edge by its whole name."""
+    return shapes.CarriesShape(
+        mesh=tuple(sorted(carrying.mesh.get(edge, ()))), plain=tuple(sorted(carrying.plain.get(edge, ())))
     )
 
 

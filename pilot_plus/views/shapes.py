@@ -205,6 +205,15 @@ class ZoneList(Shape, frozen=True, kw_only=True):
     zones: tuple[ZoneShape, ...]
 
 
+class CarriesShape(Shape, frozen=True, kw_only=True):
+    """The services that an edge has acknowledged."""
+
+    mesh: tuple[str, ...]
+    """At its mesh port, for callers of other zones."""
+    plain: tuple[str, ...]
+    """At plain ports, for callers of its own."""
+
+
 class EdgeShape(Shape, frozen=True, kw_only=True):
     """An edge sidecar."""
 
@@ -212,6 +221,7 @@ class EdgeShape(Shape, frozen=True, kw_only=True):
     zone: str
     address: str
     state: Literal["ready", "draining", "lost"]
+    carries: CarriesShape
 
 
 class EdgeList(Shape, frozen=True, kw_only=True):

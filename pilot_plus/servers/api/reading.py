@@ -140,7 +140,8 @@ async def zones(context: Context, _: Ask) -> Answer:
 
 async def edges(context: Context, _: Ask) -> Answer:
     """Every edge."""
-    return context.said(overview.edges(context.catalog, context.home))
+    catalog = context.catalog
+    return context.said(overview.edges(catalog, context.home, context.edges(catalog).carrying))
 
 
 async def healthz(context: Context, _: Ask) -> Answer:

@@ -40,6 +40,8 @@ async def test_a_meshed_caller_reaches_a_plain_zone_by_sni_and_nobody_else_does(
         assert await company.until_seen("legacy/orders", "mesh") == [(LEGACY, MESH_PORT)]
         assert await company.until_seen("legacy/redis", "mesh") == [(LEGACY, MESH_PORT)]
         assert edge.status["carries"] == ["mesh|legacy/orders|http", "mesh|legacy/redis|redis"]
+        (shown,) = (await company.hub.get("/edges"))["edges"]
+        assert shown["carries"] == {"mesh": ["legacy/orders", "legacy/redis"], "plain": []}
 
         member = await company.identity("mesh", "web-1")
         host, sni = "orders.legacy.mesh", "http.orders.legacy.mesh"
