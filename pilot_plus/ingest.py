@@ -73,9 +73,11 @@ class Ingest:
             for source in self._sources.values():
                 tasks.create_task(self._keep_open(source), name=f"source {source.name}")
 
-    def restore(self, name: str, records: list[Instance | Service]) -> None:
-        """Show what the journal last knew of a source; before `run`."""
-        self._publish(name, restore(self._holder.current, name, records, self._sources[name].rules.admission))
+    def restore(self, name: str, records: list[Instance | Service], silence: float | None = None) -> None:
+        """Show what the journal last knew of a source, not heard for `silence` seconds; before `run`."""
+        heard = None if silence is None else monotonic() - silence
+        rules = self._sources[name].rules
+        self._publish(name, restore(self._holder.current, name, records, rules.admission, heard))
 
     async def release(self, name: str) -> int:
         """Let the held removals of a source happen; return how many they were."""

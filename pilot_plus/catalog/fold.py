@@ -75,8 +75,13 @@ def steps(
     return (yield from indexed(catalog, source, heard.changes, moved))
 
 
-def restore(catalog: Catalog, name: str, records: Iterable[Record], admission: Admission) -> Folded:
-    """Take in what the journal last knew of a source: stale, and never yet synced. The rules may be others by now."""
+def restore(
+    catalog: Catalog, name: str, records: Iterable[Record], admission: Admission, heard: float | None = None
+) -> Folded:
+    """Take in what the journal last knew of a source: stale, and never yet synced. The rules may be others by now.
+
+    `heard`: when a hub last heard it (monotonic seconds), if that is known.
+    """
     changes: dict[str, Record | None] = {}
     for record in records:
         with suppress(ValueError):

@@ -20,7 +20,7 @@ from pilot_plus.hub.probe import what_is_not_there
 from pilot_plus.hub.recall import first_catalog, journalled, opened_journal, recalled, recorder_of, restore
 from pilot_plus.hub.sources import OWN_KIND, edges_of, peers_of, sources_of
 from pilot_plus.ingest import Ingest, Watched
-from pilot_plus.journal import Conflict, Journal
+from pilot_plus.journal import Conflict, Journal, heard
 from pilot_plus.journal.follow import follow
 from pilot_plus.journal.past import Past
 from pilot_plus.members import Members
@@ -124,6 +124,7 @@ class Hub:
         yield "ingest", self.ingest.run()
         recorded = self.recorder.until_written if self.recorder else None
         yield "journal", follow(self.holder, self._journal, journalled(self._config), recorded)
+        yield "heard", heard.keep(self.holder, self._journal.documents)
         yield "identity", self._members.authority.keep()
         yield "pacts", self._members.pacts.keep()
         yield "edges", self.edges.keep()

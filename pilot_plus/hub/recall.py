@@ -13,6 +13,7 @@ from pilot_plus.config import Config, ConfigError
 from pilot_plus.hub.sources import OWN_KIND
 from pilot_plus.ingest import Ingest
 from pilot_plus.journal import Journal
+from pilot_plus.journal.heard import silences
 from pilot_plus.journal.recorder import Recorder
 from pilot_plus.journal.scribe import Bounds
 
@@ -84,9 +85,10 @@ async def restore(
         OSError: the journal can't be read or written.
     """
     shown, kept = recalled(config), journalled(config)
+    silent = await silences(journal.documents)
     for name, known in (await journal.last_known()).items():
         if name in shown:
-            ingest.restore(name, [*known.services, *known.instances])
+            ingest.restore(name, [*known.services, *known.instances], silent.get(name))
             if name == roll.NAME:
                 edges.expect(known.instances)
         elif recorder and name in kept:

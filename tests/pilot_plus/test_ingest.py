@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from time import monotonic
 
 from immutables import Map
 
@@ -14,6 +15,7 @@ from pilot_plus.catalog.guard import Limits
 from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.model import Alive, Instance, Port, Put, Reset, Resumed, Update, instance
 from pilot_plus.ports import SourceLost
+from pilot_plus.views.overview import age
 from registries import memory
 
 _stores = count()
@@ -200,11 +202,13 @@ async def test_what_the_journal_knew_is_shown_stale_until_the_source_is_heard():
     world = World("zk")
     world.stores["zk"].fail("down")
     known = world.watched("zk", None).rules.admission.instance(copy("a"))
-    world.ingest.restore("zk", [known])
+    world.ingest.restore("zk", [known], 3600.0)
     async with world.running():
         await world.until(lambda c: c.sources["zk"].error == "down")
         assert keys(world.holder.current, "zk/orders") == ["a"]
-        assert world.holder.current.sources["zk"].is_stale
+        source = world.holder.current.sources["zk"]
+        assert source.is_stale
+        assert age(source, monotonic()) >= 3600.0
         world.stores["zk"].heal()
         await world.until_synced("zk")
         assert keys(world.holder.current, "zk/orders") == []
