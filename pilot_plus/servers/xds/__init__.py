@@ -6,7 +6,7 @@
 
 - `address`: the gRPC server; `service`: the discovery services on it, and who may call them;
 - `supplier`: keeps what is served in step; `roster`, `audience`: who has a stream, and whom a change concerns;
-- `client`, `stream`, `subscription`: one client, its types, one type; the last two are pure;
+- `client`, `stream`, `subscription`, `wanted`: one client, its types, one type, what it wants; pure but the first;
 - `forms`, `rejection`: what differs between the two forms of xDS, and how the guilty resource is found;
 - `report`: what is told about clients;
 - `requests`, `responses`: bytes in, bytes out.

@@ -123,5 +123,5 @@ class Client:
     def leave(self) -> None:
         """It is gone."""
         for type_, subscription in self.stream.subscriptions.items():
-            self._audience.unfollow(self, type_, subscription.names)
+            self._audience.unfollow(self, type_, subscription.wanted.names)
         self._audience.leave(self)

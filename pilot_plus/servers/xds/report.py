@@ -73,7 +73,7 @@ class Report:
             if subscription is None:
                 continue
             out = {one.name for one in subscription.sent.resources} if subscription.sent else set()
-            names = subscription.names | subscription.held.keys() | out
+            names = subscription.wanted.names | subscription.held.keys() | out
             for name in (name for name in names if name.partition("/")[0].endswith(suffix)):
                 current, held = supply.get(type_, name), subscription.held.get(name)
                 rejection = subscription.rejected.get(name)
@@ -121,8 +121,8 @@ def _state(client: Client, parts: list[Subscription]) -> tuple[Literal["synced",
 def _subscription(part: Subscription, now: float) -> shapes.SubscriptionShape:
     return shapes.SubscriptionShape(
         type=_name(part.type),
-        everything=part.is_wildcard,
-        names=len(part.names),
+        everything=part.wanted.is_everything,
+        names=len(part.wanted.names),
         accepted=len(part.held),
         rejected=len(part.rejected),
         waiting_s=round(max(0.0, now - part.sent_at), 3) if part.sent is not None else None,

@@ -20,7 +20,8 @@ from typing import Final
 from pilot_plus.servers.xds.forms import Form
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
 from pilot_plus.servers.xds.responses import Response, Responses
-from pilot_plus.servers.xds.subscription import Follows, Sent, Subscription
+from pilot_plus.servers.xds.subscription import Sent, Subscription
+from pilot_plus.servers.xds.wanted import Follows
 from pilot_plus.views.xds.resource import Type
 from pilot_plus.views.xds.supply import Supply
 
@@ -72,7 +73,7 @@ class Stream:
                 subscription.request_state(request, self._supply, is_answer=is_answer)
             case StateRequest():
                 pass  # it has not seen what is out yet, and will say all this again when it has
-        if len(subscription.names) > MAX_NAMES:
+        if len(subscription.wanted.names) > MAX_NAMES:
             raise ValueError(f"more than {MAX_NAMES} resources of one type are asked for")
         return is_answer
 

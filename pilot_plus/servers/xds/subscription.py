@@ -14,13 +14,14 @@ What is rejected stays with the client as it accepted it last, and is not sent a
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from pilot_plus.servers.xds.forms import WHOLE, Form, version_of
 from pilot_plus.servers.xds.rejection import Rejection, parts_of, rejection_of, suspected
 from pilot_plus.servers.xds.requests import DeltaRequest, StateRequest
+from pilot_plus.servers.xds.wanted import Follows, Wanted
 from pilot_plus.views.xds.resource import Resource, Type
 from pilot_plus.views.xds.supply import Supply
 
@@ -31,22 +32,6 @@ FEW: Final = 25
 MOST: Final = 2000
 MOST_BYTES: Final = 2 << 20
 """How much a response holds where it may be divided: clients of gRPC take 4 MiB unless told otherwise."""
-
-
-class Follows(Protocol):
-    """Who must hear which resources a subscription follows."""
-
-    def follow(self, type_: Type, names: Iterable[str]) -> None:
-        """More of them."""
-        ...
-
-    def unfollow(self, type_: Type, names: Iterable[str]) -> None:
-        """Fewer of them."""
-        ...
-
-    def follow_all(self, type_: Type, *, yes: bool) -> None:
-        """All of a type, or no longer all."""
-        ...
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,10 +50,7 @@ class Subscription:
 
     def __init__(self, type_: Type, form: Form, follows: Follows) -> None:
         self.type = type_
-        self.names: set[str] = set()
-        """Wanted by name."""
-        self.is_wildcard = False
-        """Everything is wanted."""
+        self.wanted = Wanted(type_, follows)
         self.held: dict[str, Resource] = {}
         """What the client has accepted. The body is empty where all that is known is a version that it named."""
         self.rejected: dict[str, Rejection] = {}
@@ -80,7 +62,6 @@ class Subscription:
         """When the client last accepted something."""
         self.nonce = ""
         self._form = form
-        self._follows = follows
         self._has_begun = False
         self._is_legacy = False
         """Everything is wanted because nothing was named in the first request."""
@@ -120,31 +101,31 @@ class Subscription:
                 self._touched.add(name)
             else:
                 self._ask_again(name)
-        self._want(request.subscribe - {"*"})
+        self.wanted.add(request.subscribe - {"*"})
         self._unwant(request.unsubscribe - {"*"})
         if "*" in request.unsubscribe:
             self._want_all(yes=False)
-        if is_first and not self.is_wildcard:
-            self.held = {name: one for name, one in self.held.items() if name in self.names}
+        if is_first and not self.wanted.is_everything:
+            self.held = {name: one for name, one in self.held.items() if name in self.wanted.names}
 
     def request_state(self, request: StateRequest, supply: Supply, *, is_answer: bool) -> None:
         """Take in all that is wanted, in the form of the state of the world. `is_answer`: it answered a response."""
         is_first, self._has_begun = not self._has_begun, True
         names = request.names - {"*"}
         self._is_legacy = not request.names and self.type in WHOLE and (is_first or self._is_legacy)
-        added, removed = names - self.names, self.names - names
+        added, removed = names - self.wanted.names, self.wanted.names - names
         wants_all = self._is_legacy or "*" in request.names
-        if wants_all != self.is_wildcard:
+        if wants_all != self.wanted.is_everything:
             self._want_all(yes=wants_all)
             self._must_answer = wants_all
         self._unwant(removed)
-        self._want(added)
+        self.wanted.add(added)
         self._asked |= added
         if is_first:
             self._begin_state(request.version, supply)
         elif not (added or removed or is_answer or self.sent or request.error is not None):
-            self._asked |= self.names  # it asks again for what it has: to warm something anew
-            self._must_answer = self.is_wildcard
+            self._asked |= self.wanted.names  # it asks again for what it has: to warm something anew
+            self._must_answer = self.wanted.is_everything
 
     def answer(self, nonce: str, error: str | None, now: float) -> bool:
         """Take an answer to a response: accepted, or rejected with an error; whether it is one to what is out."""
@@ -154,7 +135,7 @@ class Subscription:
         self.sent = None
         for name in sent.removed:
             self.held.pop(name, None)
-            if name in self.names:
+            if name in self.wanted.names:
                 self._absent.add(name)
         if error is None:
             self._accept(sent.resources, now)
@@ -164,9 +145,9 @@ class Subscription:
 
     def _begin_state(self, version: str, supply: Supply) -> None:
         """A client that comes back says the version of all that it holds: the same as ours, or unknown."""
-        wanted = self._wanted(supply) if version else ()
+        wanted = self.wanted.of(supply) if version else ()
         current = {name: one for name in wanted if (one := supply.get(self.type, name))}
-        if version and version == version_of(current, self.names):
+        if version and version == version_of(current, self.wanted.names):
             self.held = current
             self._asked.clear()
             self._must_answer = self._compares_all = False
@@ -174,28 +155,20 @@ class Subscription:
         self._is_blind = bool(version)
         self._must_answer = self.type in WHOLE
 
-    def _want(self, names: AbstractSet[str]) -> None:
-        self.names |= names
-        self._follows.follow(self.type, names)
-
     def _unwant(self, names: AbstractSet[str]) -> None:
-        names = names & self.names
-        self.names -= names
-        self._follows.unfollow(self.type, names)
-        for name in names:
+        for name in self.wanted.remove(names):
             self._absent.discard(name)
             self._asked.discard(name)
-            if self.is_wildcard:
+            if self.wanted.is_everything:
                 self._ask_again(name)  # it may still be wanted with all the others: say so
             else:
                 self._let_go(name)
 
     def _want_all(self, *, yes: bool) -> None:
-        self.is_wildcard = yes
-        self._follows.follow_all(self.type, yes=yes)
+        self.wanted.want_everything(yes=yes)
         self._compares_all = yes
         if not yes:
-            for name in [name for name in self.held if name not in self.names]:
+            for name in [name for name in self.held if name not in self.wanted.names]:
                 self._let_go(name)
 
     def _let_go(self, name: str) -> None:
@@ -214,7 +187,7 @@ class Subscription:
         for one in resources:
             self.rejected.pop(one.name, None)
             self._absent.discard(one.name)
-            if one.name in self.names or self.is_wildcard:
+            if one.name in self.wanted:
                 self.held[one.name] = one
 
     def _reject(self, sent: Sent, error: str, now: float) -> None:
@@ -255,7 +228,7 @@ class Subscription:
         if self.sent is not None:
             return ()
         if self._compares_all:
-            return self._wanted(supply)
+            return self.wanted.of(supply)
         if len(self._asked) + len(self._touched) <= FEW:
             return ()
         names = self._asked | self._touched
@@ -304,11 +277,8 @@ class Subscription:
             return None
         return self._out(supply, (), gone) if gone else None
 
-    def _wanted(self, supply: Supply) -> AbstractSet[str]:
-        return self.names | supply.names(self.type) if self.is_wildcard else self.names
-
     def _current(self, supply: Supply, name: str) -> Resource | None:
-        if not (name in self.names or (self.is_wildcard and name in supply.names(self.type))):
+        if not self.wanted.has(supply, name):
             return None
         try:
             return supply.get(self.type, name)
@@ -334,7 +304,7 @@ class Subscription:
         """What is new, as much as a response holds, and what is asked for and not there."""
         if self._compares_all and not only_asked:
             self._compares_all = False
-            self._touched.update(self._wanted(supply), self.held)
+            self._touched.update(self.wanted.of(supply), self.held)
         news: list[Resource] = []
         absent: list[str] = []
         size = 0
@@ -349,7 +319,7 @@ class Subscription:
             elif self._is_news_that_absent(supply, name):
                 absent.append(name)
             self._touched.discard(name)
-            if name in self.names or self.is_wildcard:  # else it is to be repeated as soon as it is wanted
+            if name in self.wanted:  # else it is to be repeated as soon as it is wanted
                 self._asked.discard(name)
         if not self._asked:
             self._asked = set()  # an emptied set keeps its room
@@ -364,7 +334,7 @@ class Subscription:
         if name in self.held:
             self._gone.add(name)
             return False
-        if name not in self.names or name in self._absent or name not in self._asked:
+        if name not in self.wanted.names or name in self._absent or name not in self._asked:
             return False
         self._absent.add(name)
         self._must_answer = self._must_answer or self._holds_all
@@ -380,10 +350,10 @@ class Subscription:
         if self._form is Form.STATE:
             after = self.held | {one.name: one for one in news}
             if self._is_blind and self._holds_all:
-                after = {name: one for name in self._wanted(supply) if (one := supply.get(self.type, name))} | after
+                after = {name: one for name in self.wanted.of(supply) if (one := supply.get(self.type, name))} | after
             for name in removed:
                 after.pop(name, None)
             state = tuple(after[name] for name in sorted(after)) if self._holds_all else sent.resources
-            sent = msgspec.structs.replace(sent, state=state, version=version_of(after, self.names))
+            sent = msgspec.structs.replace(sent, state=state, version=version_of(after, self.wanted.names))
         self.sent = sent
         return sent
