@@ -11,7 +11,7 @@ import msgspec
 
 import registries as adapters
 from pilot_plus import neighbours, roll
-from pilot_plus.catalog.admission import admission_of, is_loopback
+from pilot_plus.catalog.admission import admission_of, listens_only_on_loopback
 from pilot_plus.catalog.fold import Rules
 from pilot_plus.catalog.guard import limits_of
 from pilot_plus.config import Config, ConfigError, OnLoss, RegistrySection
@@ -52,9 +52,8 @@ def peers_of(config: Config, embassy: Embassy | None) -> Mapping[str, Watched]:
 def edges_of(config: Config) -> tuple[roll.Roll, Watched]:
     """The edges that have a session here, and the source that tells the catalog of them."""
     store = memory.Store()
-    addresses = [address for address in (config.listen.http, config.listen.xds, config.listen.peer) if address]
-    loopback = all(is_loopback(address.host) for address in addresses)
-    watched = roll.watched_of(config.cluster, memory.Memory(store), loopback_is_fine=loopback)
+    is_local = listens_only_on_loopback(config)
+    watched = roll.watched_of(config.cluster, memory.Memory(store), loopback_is_fine=is_local)
     return roll.Roll(config.cluster, store), watched
 
 
