@@ -90,7 +90,7 @@ def restore(
     passing = [record for record in changes.values() if _passes(record)]
     first_hand = sum(isinstance(record, Instance) and source.is_first_hand(record) for record in passing)
     tally = sum(size_of(record) for record in changes.values())
-    source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand, tally=tally)
+    source = msgspec.structs.replace(source, passing=len(passing), first_hand=first_hand, tally=tally, heard=heard)
     return _finished(indexed(catalog, source, changes))
 
 
