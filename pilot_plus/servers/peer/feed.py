@@ -32,6 +32,8 @@ PAUSE_EVERY: Final = 100
 
 MAX_FEEDS: Final = 4
 """Of one reader: the copies of its hub may have different configurations for a while."""
+MAX_STREAMS: Final = 64
+"""That read one feed at once: the copies of a hub, and streams whose end has not been noticed yet."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -192,9 +194,11 @@ class Feeds:
         when its reader comes with other terms.
 
         Raises:
-            ValueError: it reads by too many terms at once already.
+            ValueError: it reads by too many terms, or streams, at once already.
         """
         lent = self._of(terms)
+        if lent.readers >= MAX_STREAMS:
+            raise ValueError(f"{terms.reader!r} reads by {lent.readers} streams already")
         lent.readers += 1
         try:
             yield lent.feed

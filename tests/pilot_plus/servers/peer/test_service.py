@@ -12,6 +12,7 @@ from pilot_plus.quantities import Address
 from pilot_plus.servers import xds
 from pilot_plus.servers.join.calls import Context
 from pilot_plus.servers.peer import PeerService, feeding
+from pilot_plus.servers.peer import feed as feeds
 from pilot_plus.wire import edge_pb2
 from pilot_plus.wire import peer_pb2 as pb
 from pilot_plus.wire.peer import BATCH_BYTES, MAX_RECORD, READ
@@ -81,13 +82,14 @@ class Reader:
 async def serving(east: East) -> AsyncIterator[aio.Channel]:
     """What east exports, and a line to it."""
     door = xds.bind(Address("127.0.0.1:0"), None)
-    async with feeding(east.holder) as feeds:
-        service = PeerService(feeds, lambda _: east.feed.terms, lambda: True, Nobody())
+    async with feeding(east.holder) as opened:
+        service = PeerService(opened, lambda _: east.feed.terms, lambda: True, Nobody())
         async with xds.serving(door, [service.handler()]), aio.insecure_channel(str(door.address)) as channel:
             yield channel
 
 
-async def test_readers_of_other_terms_do_not_end_each_others_feed_and_there_are_not_many():
+async def test_readers_of_other_terms_do_not_end_each_others_feed_and_there_are_not_many(monkeypatch):
+    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
     east = East()
     east.put("zk", copy("a", namespace="n"), copy("b", "carts", namespace="n"))
     async with serving(east) as channel:
@@ -105,6 +107,8 @@ async def test_readers_of_other_terms_do_not_end_each_others_feed_and_there_are_
                 await reader.next()
         code, why = await (await Reader(channel, selections=[pb.Selection(services=["n/3"])]).open()).refused()
         assert (code, "different terms" in why) == (StatusCode.INVALID_ARGUMENT, True)
+        code, why = await (await Reader(channel, selections=[EVERYTHING]).open()).refused()
+        assert (code, "by 1 streams already" in why) == (StatusCode.INVALID_ARGUMENT, True)
 
 
 async def test_a_batch_ends_before_it_is_too_large_and_a_record_that_is_too_large_stays():
