@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Final
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 KIND: Final = "sync-mode"
 """Of the journal's documents that say which rules are paused or purged."""
+APPROVED: Final = "sync-approved"
+"""Of those that say whose removals an operator has approved, by a copy of the hub that stands by."""
 LOOK: Final = 2.0
 """Seconds between two looks at what others have written into the journal."""
 
@@ -106,11 +109,15 @@ class Sync:
                     continue
                 units = await self._index.learn(self._read_up_to)
                 await self._load_modes()
+                approved = await self._documents.changed(APPROVED, self._read_up_to)
             except OSError as error:
                 log.warning("sync: the journal can't be read: %s", error)
                 continue
             self._read_up_to = now
             self.touch(units)
+            for reconciler, name in self._named(""):
+                if name in {document.key for document in approved}:
+                    reconciler.approve(name)
 
     def reload(self, config: Config) -> None:
         """Go on with the rules of another configuration; its registries are those of this one."""
@@ -142,9 +149,24 @@ class Sync:
         found = [status for reconciler in self._reconcilers.values() for status in self._statuses(reconciler)]
         return SyncStatus(sync=tuple(found))
 
-    def approve(self, rule: str = "") -> int:
-        """Let the removals that the guard of a rule (or of all) holds go; return how many they are."""
-        return sum(reconciler.approve(name) for reconciler, name in self._named(rule))
+    async def approve(self, rule: str = "") -> int:
+        """Let the removals that the guard of a rule (or of all) holds go; return how many they are.
+
+        Where another copy of the hub writes, it hears of it by the journal, within a few seconds.
+
+        Raises:
+            OSError: the journal can't be written.
+        """
+        approved, elsewhere = 0, Counter[str]()
+        for reconciler in self._reconcilers.values():
+            if reconciler.is_standing_by:
+                lines = await planned_in(reconciler.planning)
+                elsewhere.update(line.rule for line in lines if line.action == "remove" and rule in ("", line.rule))
+        for reconciler, name in self._named(rule):
+            approved += reconciler.approve(name)
+        if elsewhere:
+            await self._documents.write(APPROVED, dict.fromkeys(elsewhere, b"true"))
+        return approved + elsewhere.total()
 
     async def pause(self, rule: str = "") -> tuple[str, ...]:
         """Change nothing of a rule (or of all) any more; leases are kept. Returns the rules' names.

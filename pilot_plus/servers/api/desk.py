@@ -66,7 +66,7 @@ class Steering(Protocol):
         """What it would do now, and why."""
         ...
 
-    def approve(self, rule: str = "") -> int:
+    async def approve(self, rule: str = "") -> int:
         """Let the removals that a guard holds go; return how many they are."""
         ...
 

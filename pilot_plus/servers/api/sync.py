@@ -37,7 +37,7 @@ async def plan(context: Context, ask: Ask) -> Answer:
 
 async def approve(context: Context, ask: Ask) -> Answer:
     """Let held removals go."""
-    return context.said(Approved(approved=context.desk.sync.approve(_rule(context, ask))))
+    return context.said(Approved(approved=await granted(context.desk.sync.approve(_rule(context, ask)))))
 
 
 async def pause(context: Context, ask: Ask) -> Answer:
@@ -113,7 +113,7 @@ ROUTES: Final = (
         role="operate",
         query=RULE,
         gives=Approved,
-        problems=(404,),
+        problems=(404, 503),
     ),
     _steering("pause", pause, "Change nothing of a rule any more; its leases are kept alive. It outlives a restart."),
     _steering("resume", resume, "Take back `pause` or `purge`."),

@@ -206,8 +206,9 @@ async def test_who_takes_over_knows_what_the_other_wrote_where_no_mark_is_held()
         assert not registries.copies("zk")
 
 
-async def test_a_pause_is_heard_by_every_copy_of_the_hub():
+async def test_a_pause_and_an_approval_are_heard_by_every_copy_of_the_hub():
     registries, documents = Registries(*ZONES), Documents()
+    registries["zk"].write(*(native("orders", f"k{n}") for n in range(10)))
     config = configured(ZONES, [{**ORDERS, "lease": "3s"}])
     async with (
         running(config, registries, documents, owner="one") as one,
@@ -220,6 +221,10 @@ async def test_a_pause_is_heard_by_every_copy_of_the_hub():
         await until(lambda: writing.status("r").state == "paused")
         await standing_by.sync.resume("r")
         await until(lambda: writing.status("r").state == "in_step")
+        registries["zk"].remove(*(f"orders/k{n}" for n in range(10)))
+        await until(lambda: writing.status("r").held == 10)
+        assert await standing_by.sync.approve("r") == 10
+        await until(lambda: not registries.copies("consul"))
 
 
 async def test_who_rewrites_our_copies_for_ever_is_not_fought_without_end():
@@ -279,7 +284,7 @@ async def test_what_a_guard_holds_at_the_source_stays_in_the_target():
         assert len(registries.copies("consul")) == 10
         await hub.ingest.release("zk")
         await until(lambda: hub.status("r").held == 8)
-        hub.sync.approve("r")
+        await hub.sync.approve("r")
         await until(lambda: len(registries.copies("consul")) == 2)
 
 
@@ -316,7 +321,7 @@ async def test_a_deleted_rule_over_the_guards_limit_waits_for_approval():
         await until_quiet(hub)
         assert (hub.status("r").state, hub.status("r").mode) == ("held", "deleted")
         assert len(registries.copies("consul")) == 10
-        assert hub.sync.approve("r") == 10
+        assert await hub.sync.approve("r") == 10
         await until(lambda: not registries.copies("consul"))
 
 
