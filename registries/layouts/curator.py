@@ -15,8 +15,6 @@ all where there is no metadata: readers with a class of their own need `payload_
 
 from typing import Final
 
-import msgspec
-
 from pilot_plus.model import UNKNOWN_PROTOCOL, Health, Instance, Port, instance
 from registries.layouts.curator_json import (
     Entry,
@@ -30,30 +28,22 @@ from registries.layouts.curator_json import (
 )
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import marked, unmarked
-from registries.layouts.tree import Place, set_root
+from registries.layouts.tree import Place, Rooted
 
 SSL: Final = "ssl"
 
 
-class Curator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Curator(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`protocol` is what the ports speak; `payload_class` is the class of the payload that we write."""
 
     root: str = "/services"
     protocol: str = UNKNOWN_PROTOCOL
     payload_class: str = "java.util.LinkedHashMap"
 
-    def __post_init__(self) -> None:
-        set_root(self)
-
     @property
     def name(self) -> str:
         """As it stands in the configuration."""
         return "curator"
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The only one."""
-        return (self.root,)
 
     @property
     def protocols(self) -> frozenset[str]:

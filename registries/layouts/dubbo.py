@@ -18,8 +18,6 @@ has `&`, `#` (or `=` in its name), which a Dubbo URL can't carry. (apache/dubbo:
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from pilot_plus.model import ORDINARY_WEIGHT, UNKNOWN_PROTOCOL, Health, Instance, Port, Service, instance
 from registries.layouts.dubbo_rules import Override, health_of, joined_name, override_of, split_name
 from registries.layouts.dubbo_url import (
@@ -35,7 +33,7 @@ from registries.layouts.dubbo_url import (
 )
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import ORIGIN, marked, unmarked
-from registries.layouts.tree import Place, below, set_root
+from registries.layouts.tree import Place, Rooted, below
 
 PROTOCOLS: Final = frozenset({"dubbo", "tri", "rest", "rmi", "hessian", "grpc", "thrift", "webservice"})
 TRANSLATED: Final = frozenset({"interface", "version", "group", "weight", "enabled", "disabled"})
@@ -44,24 +42,16 @@ _NO_INTERFACES: Final = frozenset({"metadata", "mapping", "config", "*"})
 """What else lies in Dubbo's root, and the interface of those who subscribe to everything."""
 
 
-class Dubbo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Dubbo(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`root` is Dubbo's `group`; `protocol` is written for a port whose protocol nobody knows."""
 
     root: str = "/dubbo"
     protocol: str = "dubbo"
 
-    def __post_init__(self) -> None:
-        set_root(self)
-
     @property
     def name(self) -> str:
         """As it stands in the configuration."""
         return "dubbo"
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The only one."""
-        return (self.root,)
 
     @property
     def protocols(self) -> frozenset[str]:

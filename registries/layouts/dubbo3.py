@@ -38,7 +38,7 @@ from registries.layouts.dubbo_url import decoded_part
 from registries.layouts.jsontext import from_json, text_of
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import marked, unmarked
-from registries.layouts.tree import Companion, Place, below, segment, set_root
+from registries.layouts.tree import Companion, Place, Rooted, below, segment, set_root
 
 ENDPOINTS: Final = "dubbo.endpoints"
 STORAGE: Final = "dubbo.metadata.storage-type"
@@ -54,7 +54,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     protocol: str
 
 
-class Dubbo3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Dubbo3(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`mapping` maps interfaces to applications, `metadata` says what those serve; `protocol` is what ports speak
     that don't say it."""
 

@@ -20,7 +20,7 @@ import msgspec
 from pilot_plus.model import UNKNOWN_PROTOCOL, Health, Instance, Port, Service, instance
 from registries.layouts.jsontext import from_json
 from registries.layouts.layout import Decoded, Raw
-from registries.layouts.tree import Place, below, set_root
+from registries.layouts.tree import Place, Rooted, below
 
 MEMBER: Final = "member_"
 SERVICE: Final = "service"
@@ -45,24 +45,16 @@ class Member(msgspec.Struct, frozen=True, rename="camel"):
     metadata: dict[str, str] | None = None
 
 
-class Serverset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Serverset(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`root` is the path above all server sets; `protocol` is what `serviceEndpoint` speaks."""
 
     root: str = "/aurora"
     protocol: str = UNKNOWN_PROTOCOL
 
-    def __post_init__(self) -> None:
-        set_root(self)
-
     @property
     def name(self) -> str:
         """As it stands in the configuration."""
         return "serverset"
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The only one."""
-        return (self.root,)
 
     @property
     def protocols(self) -> frozenset[str]:

@@ -16,8 +16,6 @@ draining instance, a second port, an id of its own, and what no Dubbo URL can ca
 
 from typing import Final
 
-import msgspec
-
 from pilot_plus.model import ORDINARY_WEIGHT, Health, Instance, Port, Service, instance
 from registries.layouts.dubbo import held_metadata, port_for
 from registries.layouts.dubbo_rules import health_of
@@ -34,7 +32,7 @@ from registries.layouts.dubbo_url import (
 )
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import marked, unmarked
-from registries.layouts.tree import Place, below, set_root
+from registries.layouts.tree import Place, Rooted, below
 
 PROTOCOLS: Final = frozenset({"bolt", "rest", "dubbo", "h2c", "tri"})
 TRANSLATED: Final = frozenset({"interface", "uniqueId", "weight", "dynamic"})
@@ -43,24 +41,16 @@ ORDINARY_VERSION: Final = "1.0"
 ONLINE: Final = b"\x01"
 
 
-class Sofarpc(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Sofarpc(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`protocol` is written for a port whose protocol nobody knows."""
 
     root: str = "/sofa-rpc"
     protocol: str = "bolt"
 
-    def __post_init__(self) -> None:
-        set_root(self)
-
     @property
     def name(self) -> str:
         """As it stands in the configuration."""
         return "sofarpc"
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The only one."""
-        return (self.root,)
 
     @property
     def protocols(self) -> frozenset[str]:

@@ -14,8 +14,6 @@ than one `http` and one `https`. (spring-cloud-zookeeper: `ZookeeperInstance`.)
 
 from typing import Final
 
-import msgspec
-
 from pilot_plus.model import UNKNOWN_PROTOCOL, Health, Instance, Port, instance
 from registries.layouts.curator_json import (
     SPRING_CLASS,
@@ -30,30 +28,22 @@ from registries.layouts.curator_json import (
 )
 from registries.layouts.layout import Decoded, Raw
 from registries.layouts.mark import marked, unmarked
-from registries.layouts.tree import Place, set_root
+from registries.layouts.tree import Place, Rooted
 
 PROTOCOLS: Final = frozenset({"http", "https"})
 STATUS: Final = "instance_status"
 
 
-class Spring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Spring(Rooted, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`protocol` is what `port` speaks."""
 
     root: str = "/services"
     protocol: str = "http"
 
-    def __post_init__(self) -> None:
-        set_root(self)
-
     @property
     def name(self) -> str:
         """As it stands in the configuration."""
         return "spring"
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        """The only one."""
-        return (self.root,)
 
     @property
     def protocols(self) -> frozenset[str]:

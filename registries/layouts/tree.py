@@ -85,6 +85,20 @@ def accompanied(layout: TreeLayout) -> Accompanied | None:
     return layout if isinstance(layout, Accompanied) else None
 
 
+class Rooted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A layout whose records lie below one node, which the option `root` names."""
+
+    root: str
+
+    def __post_init__(self) -> None:
+        set_root(self)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The nodes below which records lie."""
+        return (self.root,)
+
+
 def set_root(layout: msgspec.Struct, field: str = "root") -> None:
     """Bring a layout's root into its canonical form while the layout is made: `/a/b`, or empty for the whole tree.
 
