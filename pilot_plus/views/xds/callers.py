@@ -7,6 +7,7 @@ behind the zone, and means everything below it too; a `*` at its end matches the
     allow: ["ns/shop"]                             services of the namespace shop, in these zones
     allow: ["edge/*", "client/web-*"]              their edges (for the plain callers behind them), some clients
     allow: ["spiffe://east.example/zone/vm/ns/shop/svc/web"]
+    allow: ["spiffe://east.example/zone/vm"]       whoever is in this one of them
 """
 
 from collections.abc import Iterable, Iterator
@@ -71,10 +72,11 @@ def _callers(allow: tuple[str, ...], prefix: str) -> Iterator[Caller]:
     if not allow:
         yield Caller(prefix, is_prefix=True)
     for entry in allow:
-        text = entry if entry.startswith("spiffe://") else prefix + entry.strip("/")
-        if text.endswith("*"):
-            if text.removesuffix("*").startswith(prefix):
-                yield Caller(text.removesuffix("*"), is_prefix=True)
-        elif text.startswith(prefix):
-            yield Caller(text)
-            yield Caller(f"{text}/", is_prefix=True)
+        text = entry.rstrip("/") if entry.startswith("spiffe://") else prefix + entry.strip("/")
+        begin = text.removesuffix("*") if text.endswith("*") else f"{text}/"
+        if prefix.startswith(begin):
+            yield Caller(prefix, is_prefix=True)  # the zone as a whole, or more: no more than it is let into
+        elif begin.startswith(prefix):
+            yield Caller(begin, is_prefix=True)
+            if not text.endswith("*"):
+                yield Caller(text)

@@ -96,6 +96,9 @@ def test_a_grpc_client_that_says_only_the_host_finds_its_chain():
             ["spiffe://east.example/zone/vm/ns/shop"],
             ["spiffe://east.example/zone/vm/ns/shop", "spiffe://east.example/zone/vm/ns/shop/*"],
         ),
+        (["spiffe://east.example/zone/vm"], ["spiffe://east.example/zone/vm/*"]),
+        (["spiffe://east.example/zone/v*"], ["spiffe://east.example/zone/vm/*"]),
+        (["spiffe://east.example/*"], ["spiffe://east.example/zone/mesh/*", "spiffe://east.example/zone/vm/*"]),
         (["spiffe://east.example/zone/dark/*", "spiffe://other.example/zone/vm/*"], []),  # not in `to`; not ours
     ],
 )
