@@ -26,7 +26,8 @@ _QUEUE: Final = 0.2
 def can_be_made() -> bool:
     """Whether this machine lets us make namespaces and devices."""
     try:
-        found = subprocess.run(["unshare", "-n", "ip", "tuntap", "add", "dev", "t0", "mode", "tun"], check=False)
+        making = ["unshare", "-n", "ip", "tuntap", "add", "dev", "t0", "mode", "tun"]
+        found = subprocess.run(making, capture_output=True, check=False)
     except FileNotFoundError:
         return False
     return found.returncode == 0 and os.access(_TUN, os.R_OK | os.W_OK)
