@@ -123,7 +123,8 @@ class Client:
                 if not last:
                     raise
             tries += 1
-            click.echo(f"the hub at {self._server} broke off, trying again …", err=True)
+            if tries == 1:
+                click.echo(f"the hub at {self._server} broke off, trying again …", err=True)
             time.sleep(min(5.0, 0.2 * 2 ** min(tries, 10)))
 
     def _events(self, query: Mapping[str, str | None], last: str) -> Iterator[tuple[str, Event]]:

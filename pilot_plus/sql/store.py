@@ -151,6 +151,8 @@ def errors_of(place: Place) -> Iterator[None]:
     except TimeoutError as error:
         raise TimeoutError(f"{place.shown}: no answer within {ANSWER_S:g} s") from error
     except OSError as error:
+        if str(error).startswith(f"{place.shown}: "):  # it has come this way once already
+            raise
         raise OSError(f"{place.shown}: {error.strerror or error}") from error
     except sa.exc.DBAPIError as error:
         raise OSError(f"{place.shown}: {_line(error.orig)}") from error

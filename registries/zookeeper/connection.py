@@ -211,9 +211,14 @@ class Connection:
                 if not self.is_over:
                     await self.ask([Stat("/")])  # kazoo says "connected" before it has shown who we are
         except TimeoutError as error:
-            raise SourceLost(f"{self._settings.hosts}: {self._why_not()}") from error
+            raise SourceLost(self._named(self._why_not())) from error
         if self.is_over:
-            raise SourceLost(f"{self._settings.hosts}: {self.lost}")
+            raise SourceLost(self._named(self.lost))
+
+    def _named(self, why: str) -> str:
+        """Why, with the servers in front where they are not named already."""
+        hosts = self._settings.hosts
+        return why if why.startswith(f"{hosts}: ") else f"{hosts}: {why}"
 
     async def close(self) -> None:
         """End the connection, and the session unless it is kept."""

@@ -82,6 +82,7 @@ async def test_check_tries_every_connection(tmp_path):
     got = await call("check", written(tmp_path, f'{lost}peers: [{{{{name: west, address: "127.0.0.1:1"}}}}]'))
     assert got.code == 1
     assert [line.partition(":")[0] for line in got.out.splitlines()[1:]] == ["the journal", "c", "own", "west"]
+    assert got.out.count("127.0.0.1:1/none") == 1
     assert "no connection to the journal, c, west" in got.err
     assert "listen.dns: this version does not carry it out yet" in got.err
 
