@@ -110,7 +110,7 @@ class Agent:
 
     async def run(self, orders: Orders) -> None:
         """Until told to end."""
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # files only, one after the other
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(4))  # for files and names of hosts
         async with serving(self._relay, self._socket), asyncio.TaskGroup() as tasks:
             with orders.replacing(self._envoys.replace):
                 parts = (

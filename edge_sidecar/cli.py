@@ -86,7 +86,12 @@ def cli() -> None:
 @click.option("--name", help="The edge's name; default: of host and address.")
 @click.option("--data", type=click.Path(path_type=Path), help="The folder for key, certificates and configuration.")
 @click.option("--service", metavar="NS/NAME", default="", help="Be the sidecar of one application of this service.")
-@click.option("--dial-out", type=ADDRESS, multiple=True, help="Edges to dial, where nobody can dial this one.")
+@click.option(
+    "--dial-out",
+    type=ADDRESS,
+    multiple=True,
+    help="Edges to dial, where nobody can dial this one. Not carried out yet.",
+)
 @click.option("--drain-time", type=_DurationType(), default="5s", show_default=True, help="For connections to end.")
 @click.option("--concurrency", type=click.IntRange(0, 256), default=0, help="Envoy's threads; default: one a core.")
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
