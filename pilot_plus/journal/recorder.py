@@ -142,12 +142,12 @@ class Recorder:
         changes = sorted(between(before, after, self._said_again(service)), key=attrgetter("place"))
         if not holds and not changes:
             return
-        base = self._base(service, after, (*holds, *changes))
+        base, time = self._base(service, after, (*holds, *changes)), self.scribe.time()
         for change in holds:
-            self.scribe.add(service, change, self.seen.number, base)
+            self.scribe.add(service, change, self.seen.number, base, time)
             base = None
         for change in changes:
-            self.scribe.add(service, change, after.changed if after else self.seen.number, base)
+            self.scribe.add(service, change, after.changed if after else self.seen.number, base, time)
             base = None
         self._since_base[service] += len(holds) + len(changes)
 

@@ -99,12 +99,23 @@ class Scribe:
         """From when on history answers (wall clock)."""
         return min(*(one.begun for one in self.listed), *(one.begun for one in self.chapters), self._open.begun)
 
+    def time(self) -> float:
+        """The time of what happens now, as it will be shown: who asks for what was shown means this."""
+        return int(self._clock() * 1000) / 1000
+
     def add(
-        self, service: str, happened: Change | Event, number: int, base: tuple[Remembered, ...] | None = None
+        self,
+        service: str,
+        happened: Change | Event,
+        number: int,
+        base: tuple[Remembered, ...] | None = None,
+        time: float | None = None,
     ) -> None:
-        """Take in what has happened to a service (or, under its name, to a source) with a catalog's number."""
-        time = int(self._clock() * 1000) / 1000  # as it will be shown: who asks for what was shown means this
-        row = self._open.add(service, time, number, happened, base)
+        """Take in what has happened to a service (or, under its name, to a source) with a catalog's number.
+
+        `time`: what happened together has one, so that nobody who asks for it sees a half; left out, it is now.
+        """
+        row = self._open.add(service, self.time() if time is None else time, number, happened, base)
         self._unwritten.append((service, row))
         self._news.set()
 

@@ -132,6 +132,21 @@ async def check_some_days(hub: Recording) -> None:
     assert await hub.weights(1040) == {"a": 70, "c": 100}
 
 
+class Ticking(Clock):
+    """A clock that goes on while something is written down, as it does on a busy machine."""
+
+    def __call__(self) -> float:
+        self.time += 0.01
+        return self.time
+
+
+async def test_what_came_together_is_there_as_a_whole_at_the_time_that_is_told(url: str):
+    async with recording(url, Ticking()) as hub:
+        await hub.write(copy("a"), copy("b"), copy("c"), at=1010)
+        (time,) = {moment.time for moment in (await hub.told()).moments if isinstance(moment.happened, Change)}
+        assert await hub.weights(time) == {"a": 100, "b": 100, "c": 100}
+
+
 async def test_the_state_at_any_time_is_known_and_what_had_happened_by_then(url: str):
     async with recording(url) as hub:
         await some_days(hub)
