@@ -159,7 +159,7 @@ class Agent:
                     try:
                         await asyncio.to_thread(disk.save, self._shelf_folder, type_, good)
                     except OSError as error:
-                        log.error("what Envoy has acknowledged can't be kept: %s", error)  # noqa: TRY400
+                        log.error("what Envoy has acknowledged can't be kept: %s", error)
                     saved[type_] = good
             await asyncio.sleep(SAVE_EVERY)
 

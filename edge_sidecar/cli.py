@@ -115,11 +115,11 @@ def run(
         signal.SIGTERM, lambda *_: sys.exit(0)
     )  # both until the agent hears them, and there is something to end
     be_frugal()
-    from edge_sidecar import agent  # noqa: PLC0415 - gRPC takes longer to load than `status` to answer
-    from edge_sidecar.envoy.program import NoEnvoy  # noqa: PLC0415
-    from edge_sidecar.logs import log_to_stderr  # noqa: PLC0415
-    from edge_sidecar.place import Busy  # noqa: PLC0415
-    from pilot_plus.wire.denied import Denied  # noqa: PLC0415
+    from edge_sidecar import agent
+    from edge_sidecar.envoy.program import NoEnvoy
+    from edge_sidecar.logs import log_to_stderr
+    from edge_sidecar.place import Busy
+    from pilot_plus.wire.denied import Denied
 
     log_to_stderr(log_level)
     try:
@@ -150,7 +150,7 @@ def run(
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(data: Path | None, output: str) -> None:
     """Say how the agents of this machine are, and what they carry."""
-    from edge_sidecar.status import read_status  # noqa: PLC0415
+    from edge_sidecar.status import read_status
 
     folders = [data] if data else sorted(data_home().glob("*"))
     found = [status for status in map(read_status, folders) if status is not None]

@@ -29,7 +29,7 @@ class Membership:
         self._folder = folder
         self._now = now
         self._asked = asyncio.Event()
-        self._chance = random.random()  # noqa: S311
+        self._chance = random.random()
 
     def __repr__(self) -> str:
         return f"<Membership of {self.held.identity}>"

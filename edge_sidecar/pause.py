@@ -19,7 +19,7 @@ class Pause:
         """Seconds; more with each try."""
         self._tries += 1
         longest = min(self._longest, FIRST * 2.0 ** min(self._tries, 16))
-        return random.uniform(0.5, 1) * longest  # noqa: S311
+        return random.uniform(0.5, 1) * longest
 
     def reset(self) -> None:
         """It went well."""

@@ -244,7 +244,7 @@ class Carriage:
                 if ports.want(service, names, monotonic()):
                     new.add(service)
             except LookupError as error:
-                log.error("%s has no plain port in %s: %s", service, zone.name, error)  # noqa: TRY400
+                log.error("%s has no plain port in %s: %s", service, zone.name, error)
         return frozenset(new)
 
     async def _keep(self, zone: str) -> bool:

@@ -129,7 +129,7 @@ class Ingest:
             await self._queue.put((source.name, _losing(source.name, error, monotonic()), monotonic()))
             log.warning("source lost: %s", error, extra={"registry": source.name, "tries": tries})
             limit = LONGEST_PAUSE if monotonic() - failing_since < 60 else LATER_PAUSE
-            await asyncio.sleep(random.uniform(0.5, 1) * min(limit, FIRST_PAUSE * 2 ** min(tries, 20)))  # noqa: S311
+            await asyncio.sleep(random.uniform(0.5, 1) * min(limit, FIRST_PAUSE * 2 ** min(tries, 20)))
             metrics.RECONNECTS.labels(source.name).inc()
 
     async def _listen(self, source: Watched) -> tuple[str, bool]:

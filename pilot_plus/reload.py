@@ -56,7 +56,7 @@ async def reloading(config: Config, load: Callable[[], Config], parts: Sequence[
                 for part in parts:
                     part(found.config)
             except ConfigError as error:
-                log.error("reload: nothing has changed, for the configuration can't be used: %s", error)  # noqa: TRY400
+                log.error("reload: nothing has changed, for the configuration can't be used: %s", error)
                 continue
             config = found.config
             if found.waiting:

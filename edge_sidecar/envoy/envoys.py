@@ -121,7 +121,7 @@ class Envoys:
                 await self._attend(number, self._running[number])
         except (Refused, OSError) as error:
             self.trouble = str(error)
-            log.error("Envoy %d can't be started: %s", number, error)  # noqa: TRY400 - an expected failure
+            log.error("Envoy %d can't be started: %s", number, error)
         finally:
             self._running.pop(number, None)
             for file in (f"run/envoy-{number}.json", admin_socket(number)):
@@ -141,7 +141,7 @@ class Envoys:
         log.error("Envoy %d ended by itself with %d, %d times in a row", number, code, self.lifecycle.crashes + 1)
 
     async def _await_ready(self, number: int, admin: Admin) -> None:
-        while not await admin.is_ready():  # noqa: ASYNC110 - Envoy tells nobody by itself
+        while not await admin.is_ready():  # noqa: ASYNC110 - Envoy tells nobody - Envoy tells nobody by itself
             await asyncio.sleep(POLL)
         log.info("Envoy %d serves", number)
         self.trouble = ""
@@ -158,7 +158,7 @@ class Envoys:
                 async with asyncio.timeout(self._plan.drain_time):
                     await one.admin.drain()
                     await asyncio.sleep(SETTLE)
-                    while (await one.admin.look()).connections:  # noqa: ASYNC110
+                    while (await one.admin.look()).connections:  # noqa: ASYNC110 - Envoy tells nobody
                         await asyncio.sleep(POLL)
         except TimeoutError:
             log.info("Envoy %d has had its time to drain", number)

@@ -80,8 +80,8 @@ def _company(registries: str) -> Iterator[str]:
     if registries != "all":
         yield ""
         return
-    from devservers.cache import MissingServer  # noqa: PLC0415 - only this form of the demo needs them
-    from pilot_plus.cli.company import company  # noqa: PLC0415
+    from devservers.cache import MissingServer  # noqa: PLC0415 - real servers are for `--registries all` only - only this form of the demo needs them
+    from pilot_plus.cli.company import company  # noqa: PLC0415 - real servers are for `--registries all` only
 
     try:
         with company() as sections:

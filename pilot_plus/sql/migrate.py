@@ -53,11 +53,11 @@ async def _version(connection: AsyncConnection, migrations: Migrations) -> str |
 
 def _upgrade(connection: sa.Connection, migrations: Migrations) -> None:
     # Alembic costs a tenth of a second to import, and is needed once in a database's life.
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.runtime.migration import MigrationContext, RevisionStep  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
 
     script = ScriptDirectory(str(migrations.folder))
 

@@ -42,4 +42,4 @@ class Backoff:
         """How long to wait now."""
         pause = min(self._longest, self._first * 2.0 ** min(self._tries, 20))
         self._tries += 1
-        return random.uniform(0.5, 1) * pause  # noqa: S311 - jitter
+        return random.uniform(0.5, 1) * pause

@@ -176,26 +176,26 @@ class Registrar:
             await self._settle(registration, outcome)
         return name, outcome
 
-    async def renew(self, namespace: str, name: str, id: str) -> Outcome:  # noqa: A002 - the field's name
+    async def renew(self, namespace: str, name: str, id_: str) -> Outcome:
         """Let an instance's TTL begin anew."""
-        held = self._held.get((namespace, name, id))
+        held = self._held.get((namespace, name, id_))
         if held is not None:
             self._heard[held.name] = self._clock()
             return Done(held.instance.key)
-        if elsewhere := self._fellows.elsewhere.get((namespace, name, id)):
+        if elsewhere := self._fellows.elsewhere.get((namespace, name, id_)):
             return await self._asked(elsewhere, Wish(name=elsewhere.name))
-        there = self._shown_in_own(namespace, name, id)
-        if there is None and self._own and (written := self._branches[self._own].written.get((namespace, name, id))):
+        there = self._shown_in_own(namespace, name, id_)
+        if there is None and self._own and (written := self._branches[self._own].written.get((namespace, name, id_))):
             there = written.instance
         if self._own is None or there is None:
-            return self._absent(f"{namespace}/{name}/{id} is not registered here: register it again")
+            return self._absent(f"{namespace}/{name}/{id_} is not registered here: register it again")
         outcome = await self._branches[self._own].renew(there.key)
         return Missing(outcome.reason) if isinstance(outcome, Refused) else outcome
 
-    async def drop(self, namespace: str, name: str, id: str, registry: str | None = None) -> Outcome:  # noqa: A002
+    async def drop(self, namespace: str, name: str, id_: str, registry: str | None = None) -> Outcome:
         """Deregister an instance that was registered here."""
-        async with self.alone((namespace, name, id)):
-            return await self._drop_named(namespace, name, id, registry)
+        async with self.alone((namespace, name, id_)):
+            return await self._drop_named(namespace, name, id_, registry)
 
     async def _drop_named(self, namespace: str, name: str, id_: str, registry: str | None) -> Outcome:
         held = self._held.get((namespace, name, id_))
@@ -213,16 +213,16 @@ class Registrar:
         self,
         namespace: str,
         name: str,
-        id: str,  # noqa: A002 - the field's name
+        id_: str,
         health: Health | None,
         weight: int | None,
     ) -> Outcome:
         """Change the health or the weight of an instance that was registered here."""
-        async with self.alone((namespace, name, id)):
-            held = self._held.get((namespace, name, id)) or self._fellows.elsewhere.get((namespace, name, id))
-            there = held.instance if held else await self._in_own(namespace, name, id)
+        async with self.alone((namespace, name, id_)):
+            held = self._held.get((namespace, name, id_)) or self._fellows.elsewhere.get((namespace, name, id_))
+            there = held.instance if held else await self._in_own(namespace, name, id_)
             if there is None:
-                return self._absent(f"{namespace}/{name}/{id} was not registered here")
+                return self._absent(f"{namespace}/{name}/{id_} was not registered here")
             changed = msgspec.structs.replace(
                 held.instance if held else _as_registered(there),
                 health=health or there.health,
@@ -318,25 +318,27 @@ class Registrar:
             self._heard.pop(one.name, None)
         await self._documents.write(HELD, {}, [document_of(one.name)])
 
-    async def _in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
+    async def _in_own(self, namespace: str, name: str, id_: str) -> Instance | None:
         """The instance in our own registry: as the catalog shows it, or as it was written a moment ago."""
-        there = self._shown_in_own(namespace, name, id)
+        there = self._shown_in_own(namespace, name, id_)
         branch = self._branches[self._own] if self._own else None
-        if branch is None or (written := branch.written.get((namespace, name, id))) is None:
+        if branch is None or (written := branch.written.get((namespace, name, id_))) is None:
             return there
         if there is not None and self._clock() - written.at > SHOWN_WITHIN:
             return there
         if isinstance(await branch.renew(written.instance.key), Refused):  # it has ended meanwhile
-            branch.written.pop((namespace, name, id), None)
+            branch.written.pop((namespace, name, id_), None)
             return there
         return written.instance
 
-    def _shown_in_own(self, namespace: str, name: str, id: str) -> Instance | None:  # noqa: A002 - the field's name
+    def _shown_in_own(self, namespace: str, name: str, id_: str) -> Instance | None:
         """What the catalog shows of it, by the name under which it was registered, or which the catalog gives it."""
         for service in (self._shown_as(namespace, name), f"{namespace}/{name}"):
             entry = self._holder.current.entries.get(service)
             found = entry.instances.items() if entry else ()
-            there = [one for place, one in found if place[0] == self._own and one.id == id and _is_original(place, one)]
+            there = [
+                one for place, one in found if place[0] == self._own and one.id == id_ and _is_original(place, one)
+            ]
             if there:
                 return next((one for one in there if one.native == f"{namespace}/{name}"), there[0])
         return None

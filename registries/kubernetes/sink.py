@@ -148,7 +148,7 @@ class Writer:
                 if await self._write(shelf, puts, drops) or tried:
                     return
             except Stale:
-                await asyncio.sleep(random.uniform(0, APART * tried))  # noqa: S311 - no secret
+                await asyncio.sleep(random.uniform(0, APART * tried))
             shelf = await self._shelves.seen_anew(service)
         raise Declined(Failed(f"{'/'.join(service)} is changed by somebody else at the same time"))
 

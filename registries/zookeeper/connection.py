@@ -121,7 +121,7 @@ class Connection:
     @property
     def session_id(self) -> int:
         """Which the server writes into every ephemeral node of ours; 0 before the session has begun."""
-        return int(self._client._session_id or 0)  # noqa: SLF001 - `client_id` hides it while the connection is broken
+        return int(self._client._session_id or 0)
 
     async def ask(self, requests: Sequence[Request[T]]) -> list[T | None]:
         """The answers in order; None where there is no such node.
@@ -153,7 +153,7 @@ class Connection:
             raise SourceLost(self.lost)
         batch = _Batch(len(requests), self._loop)
         self._waiting.add(batch.done)
-        self._client._queue.extend(  # noqa: SLF001 - `_call` wakes the thread for each
+        self._client._queue.extend(
             (request.below(self._prefix) if self._prefix else request, _Reply(self._post, batch, index))
             for index, request in enumerate(requests)
         )
@@ -222,10 +222,10 @@ class Connection:
 
     async def close(self) -> None:
         """End the connection, and the session unless it is kept."""
-        self._client._stopped.set()  # noqa: SLF001 - what kazoo's `stop` does, without its waiting
+        self._client._stopped.set()
         try:
             if self._has_begun and not self.keeps_session and not self.is_over:
-                self._client._queue.append((CloseInstance, None))  # noqa: SLF001
+                self._client._queue.append((CloseInstance, None))
                 self._stream.wake()
                 with suppress(TimeoutError):  # a server that says nothing is left without a farewell
                     async with asyncio.timeout(1.0):
@@ -236,8 +236,8 @@ class Connection:
                 if self._has_started:
                     await self._ended.wait()
             finally:
-                self._client._connection.stop()  # noqa: SLF001 - joins the thread, which has nothing left to wait for
-                self._client._connection.close()  # noqa: SLF001
+                self._client._connection.stop()
+                self._client._connection.close()
                 self._handler.close()
 
     def _why_not(self) -> str:

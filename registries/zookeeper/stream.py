@@ -29,26 +29,26 @@ class Stream:
         """Replace the four methods."""
         # kazoo has no types, and what we touch of it is private: one `Any` each keeps that in this file.
         self._client: Any = client
-        self._connection: Any = client._connection  # noqa: SLF001 - the pinned internals, see above
+        self._connection: Any = client._connection
         self._handler = handler
         self._on_event = on_event
         self._buffer = bytearray()
         self._socket: object = None
-        self._read_one: Callable[[float], object] = self._connection._read_socket  # noqa: SLF001
-        self._connection._read = self._read  # noqa: SLF001
-        self._connection._read_socket = self._read_socket  # noqa: SLF001
-        self._connection._send_request = self._send_requests  # noqa: SLF001
-        self._connection._read_watch_event = self._read_watch_event  # noqa: SLF001
+        self._read_one: Callable[[float], object] = self._connection._read_socket
+        self._connection._read = self._read
+        self._connection._read_socket = self._read_socket
+        self._connection._send_request = self._send_requests
+        self._connection._read_watch_event = self._read_watch_event
 
     def wake(self) -> None:
         """Tell the connection's thread that there is something to send."""
-        if (wake := self._connection._write_sock) is not None:  # noqa: SLF001
+        if (wake := self._connection._write_sock) is not None:
             wake.send(b"\0")
 
     def _send_requests(self, _: float, timeout: float) -> None:
         """Send what is queued, in one piece."""
-        self._connection._read_sock.recv(_PIECE)  # noqa: SLF001 - what woke us
-        queue: deque[tuple[Any, object]] = self._client._queue  # noqa: SLF001
+        self._connection._read_sock.recv(_PIECE)
+        queue: deque[tuple[Any, object]] = self._client._queue
         frames = bytearray()
         for _turn in range(min(len(queue), IN_FLIGHT)):
             request, reply = queue.popleft()
@@ -56,14 +56,14 @@ class Stream:
         if queue:
             self.wake()
         if frames:
-            self._connection._write(bytes(frames), timeout)  # noqa: SLF001
+            self._connection._write(bytes(frames), timeout)
 
     def _framed(self, request: Any, reply: object) -> bytes:
         if request.type == jute.Auth.type:
             xid = AUTH_XID
         else:
-            self._connection._xid = xid = (self._connection._xid % 2147483647) + 1  # noqa: SLF001
-        self._client._pending.append((request, reply, xid))  # noqa: SLF001 - before the write: a loss answers it
+            self._connection._xid = xid = (self._connection._xid % 2147483647) + 1
+        self._client._pending.append((request, reply, xid))
         body = bytes(jute.int_int_struct.pack(xid, request.type)) + bytes(request.serialize())
         return bytes(jute.int_struct.pack(len(body))) + body
 
@@ -81,12 +81,12 @@ class Stream:
     def _read(self, length: int, timeout: float) -> bytes:
         """Return so many bytes, reading ahead."""
         connection = self._connection
-        if connection._socket is not self._socket:  # noqa: SLF001 - a new connection begins anew
-            self._socket = connection._socket  # noqa: SLF001
+        if connection._socket is not self._socket:
+            self._socket = connection._socket
             self._buffer.clear()
-        with connection._socket_error_handling():  # noqa: SLF001
+        with connection._socket_error_handling():
             while len(self._buffer) < length:
-                self._receive(connection._socket, timeout)  # noqa: SLF001
+                self._receive(connection._socket, timeout)
         piece = bytes(memoryview(self._buffer)[:length])
         del self._buffer[:length]
         return piece
