@@ -241,14 +241,14 @@ async def test_killed_for_good_leased_copies_end_and_durable_ones_stay(tmp_path:
 
 
 async def test_a_restart_within_the_lease_makes_no_gap_and_no_flap(tmp_path: Path, etcd: Etcd):
-    async with copying(tmp_path, etcd, "again", lease="18s") as running:
+    async with copying(tmp_path, etcd, "again", lease="24s") as running:
         await until_state(running, "r", "in_step")
         before = etcd.keys("again-to/")
         for number in (signal.SIGTERM, signal.SIGKILL):
             running.end(number)
             running.start()
             await until_state(running, "r", "in_step")
-        await until(running, lambda: etcd.life("again-to/orders/10.2.0.1:9000"), lambda left: left >= 12)
+        await until(running, lambda: etcd.life("again-to/orders/10.2.0.1:9000"), lambda left: left >= 16)
         assert etcd.keys("again-to/") == before
 
 
