@@ -123,7 +123,8 @@ class Hub:
         yield "sync", self.sync.run()
         yield "ingest", self.ingest.run()
         recorded = self.recorder.until_written if self.recorder else None
-        yield "journal", follow(self.holder, self._journal, journalled(self._config), recorded)
+        kept = journalled(self._config)
+        yield "journal", follow(self.holder, self._journal, kept, recorded, kept - recalled(self._config))
         yield "heard", heard.keep(self.holder, self._journal.documents)
         yield "identity", self._members.authority.keep()
         yield "pacts", self._members.pacts.keep()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
-from pilot_plus.catalog import Catalog, Entry, Holder
+from pilot_plus.catalog import Catalog, Entry, Holder, Standing
 from pilot_plus.journal.journal import Journal
 from pilot_plus.journal.records import Changes
 from pilot_plus.model import Instance, Service
@@ -28,10 +28,13 @@ async def follow(
     journal: Journal,
     registries: frozenset[str],
     until_recorded: Callable[[int], Awaitable[None]] | None = None,
+    unshown: frozenset[str] = frozenset(),
 ) -> None:
     """Keep the journal in step with the catalog, until cancelled; of these registries.
 
-    `until_recorded` waits until history is as far as a catalog's number.
+    `until_recorded` waits until history is as far as a catalog's number. `unshown`: registries whose records the
+    catalog did not begin with, so that what differs from it is not what differs from the journal: their first list
+    is written whole.
     """
     written = holder.current
     unwritten: frozenset[str] = frozenset()
@@ -42,13 +45,17 @@ async def follow(
             unwritten |= follower.take()
             now = holder.current
             changes = await differences(written, now, unwritten, registries)
+            listed = {name for name in unshown if now.sources[name].standing is not Standing.NEVER_SYNCED}
+            if listed:
+                changes = [change for change in changes if change.registry not in listed]
+                changes += [Changes(name, tuple(now.sources[name].instances.values()), whole=True) for name in listed]
             if changes and until_recorded:
                 await until_recorded(now.number)
             if not await _write(journal, changes):
                 await asyncio.sleep(RETRY)
                 follower.wake()
                 continue
-            written, unwritten = now, frozenset()
+            written, unwritten, unshown = now, frozenset(), unshown - listed
 
 
 async def differences(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pilot_plus.catalog.guard import Limits
-from pilot_plus.journal import Journal, Known
+from pilot_plus.journal import Changes, Journal, Known
 from pilot_plus.journal.follow import follow
 from tests.pilot_plus.test_ingest import World, copy
 
@@ -55,3 +55,17 @@ async def test_a_hub_that_starts_while_a_registry_is_down_shows_what_the_journal
         after.ingest.restore("zk", [*known.services, *known.instances])
     entry = after.holder.current.entries["zk/orders"]
     assert [(one.key, one.zone) for one in entry.instances.values()] == [("a", "east/z")]
+
+
+async def test_what_the_catalog_did_not_begin_with_is_written_whole_when_it_is_listed(tmp_path: Path):
+    world = World("own")
+    async with Journal.open(f"sqlite:///{tmp_path}/journal.db") as journal, asyncio.TaskGroup() as tasks:
+        await journal.write([Changes("own", [copy("gone"), copy("stays")])])
+        kept = frozenset({"own"})
+        following = tasks.create_task(follow(world.holder, journal, kept, unshown=kept))
+        world.stores["own"].write(copy("stays"), copy("new"))
+        async with world.running():
+            await known_when(journal, lambda known: keys(known, "own") == {"stays", "new"})
+            world.stores["own"].remove("stays")
+            await known_when(journal, lambda known: keys(known, "own") == {"new"})
+        following.cancel()
