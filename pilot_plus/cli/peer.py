@@ -5,6 +5,7 @@ import sys
 import click
 
 from pilot_plus.cli.client import Client, path_of, with_client
+from pilot_plus.cli.duration import DURATION
 
 
 @click.group()
@@ -14,7 +15,7 @@ def peer() -> None:
 
 @peer.command()
 @click.argument("name")
-@click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
+@click.option("--ttl", type=DURATION, default="1h", show_default=True, help="How long it may be used.")
 @with_client
 def token(name: str, ttl: str, client: Client) -> None:
     """Make a token for the hub of the cluster NAME, good once, and print it: for `peer join` there."""

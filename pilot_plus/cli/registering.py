@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from pilot_plus.cli.client import Client, path_of, service_of, with_client
+from pilot_plus.cli.duration import DURATION
 from pilot_plus.cli.main import Refusal
 
 _PORT: Final = re.compile(r"(?:(?P<name>[^:/]+):)?(?P<number>\d{1,5})(?:/(?P<protocol>[^/]+))?")
@@ -24,7 +25,13 @@ _PORT: Final = re.compile(r"(?:(?P<name>[^:/]+):)?(?P<number>\d{1,5})(?:/(?P<pro
     help="May be given several times.",
 )
 @click.option("--id", "id_", help="What people call this copy  [default: ADDRESS:PORT]")
-@click.option("--ttl", default="15s", show_default=True, help="How long it lives without a heartbeat: 1s to 24h.")
+@click.option(
+    "--ttl",
+    type=DURATION,
+    default="15s",
+    show_default=True,
+    help="How long it lives without a heartbeat: 1s to 24h.",
+)
 @click.option("--weight", type=click.IntRange(0, 1_000_000), default=100, show_default=True)
 @click.option("--meta", multiple=True, metavar="NAME=VALUE", help="May be given several times.")
 @click.option("--registry", help="Where it is written  [default: our own]")

@@ -3,6 +3,7 @@
 import click
 
 from pilot_plus.cli.client import Client, path_of, with_client
+from pilot_plus.cli.duration import DURATION
 from pilot_plus.cli.output import Column, Table, print_answer, with_form
 
 
@@ -16,7 +17,7 @@ def token() -> None:
 @click.option("--edge", is_flag=True, help="For an edge sidecar.")
 @click.option("--service", default="", metavar="NS/NAME", help="For a sidecar beside a copy of this service.")
 @click.option("--name", default="", help="The only name, or client's id, that may be asked for  [default: any]")
-@click.option("--ttl", default="1h", show_default=True, help="How long it may be used.")
+@click.option("--ttl", type=DURATION, default="1h", show_default=True, help="How long it may be used.")
 @click.option("--uses", type=click.IntRange(0), default=1, show_default=True, help="How often; 0: no limit but --ttl.")
 @with_client
 def create(zone: str, edge: bool, service: str, name: str, ttl: str, uses: int, client: Client) -> None:

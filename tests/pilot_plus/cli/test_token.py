@@ -103,7 +103,7 @@ def test_a_revoked_token_is_gone(server: str) -> None:
     ("words", "code", "said"),
     [
         (("--zone", "moon"), 1, "no zone of this cluster"),
-        (("--zone", "vm", "--ttl", "never"), 1, "duration"),
+        (("--zone", "vm", "--ttl", "never"), 2, "duration"),
         (("--zone", "vm", "--ttl", "9000d"), 1, "ttl"),
         (("--zone", "vm", "--service", "orders"), 1, "NAMESPACE/NAME"),
         (("--zone", "vm", "--edge", "--service", "a/b"), 2, "not both"),
