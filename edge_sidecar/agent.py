@@ -43,6 +43,8 @@ VIEWS_TIME: Final = 1.0
 PATIENCE: Final = 2.0
 """Seconds without an Envoy that serves before callers are told to go elsewhere."""
 SAVE_EVERY: Final = 0.2
+SAVE_AGAIN: Final = 2.0
+"""Seconds until what could not be saved is tried again: else a restart without a hub would serve what is long over."""
 LOOK_EVERY: Final = 2.0
 LOOK_SOON: Final = 0.05
 """Seconds between two looks at an Envoy; soon while it is making something new ready."""
@@ -153,15 +155,18 @@ class Agent:
         while True:
             await self._unsaved.wait()
             self._unsaved.clear()
+            pause = SAVE_EVERY
             for type_ in Type:
                 good = dict(self._relay.shelf.good(type_))
                 if good != saved[type_]:
                     try:
                         await asyncio.to_thread(disk.save, self._shelf_folder, type_, good)
+                        saved[type_] = good
                     except OSError as error:
                         log.error("what Envoy has acknowledged can't be kept: %s", error)
-                    saved[type_] = good
-            await asyncio.sleep(SAVE_EVERY)
+                        self._unsaved.set()
+                        pause = SAVE_AGAIN
+            await asyncio.sleep(pause)
 
     def _serving(self) -> Admin | None:
         """The Envoy that serves now."""

@@ -49,7 +49,7 @@ async def answer(port: int) -> str:
 
 
 async def until_answers(port: int, text: str) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             try:
                 if await answer(port) == text:
@@ -106,8 +106,13 @@ async def test_a_listener_that_envoy_rejects_harms_nothing_and_the_hub_hears_why
     company: Company, discovery: Discovery, port: int, tmp_path: Path
 ) -> None:
     token = (await company.token(edge=True)).text
+    shelf = tmp_path / "data" / "xds"
+    shelf.parent.mkdir(mode=0o700)
+    shelf.touch()  # no folder: what is acknowledged can't be kept for now
     async with hub_of(company, discovery) as hub, agent_of(hub.address, token, tmp_path, address=ADDRESS) as agent:
-        await agent.until(lambda _: carries(agent) and (agent.data / "xds" / "listener.pb").exists())
+        await agent.until(lambda _: carries(agent) and "can't be kept" in agent.log.read_text())
+        shelf.unlink()
+        await agent.until(lambda _: (shelf / "listener.pb").exists() and (shelf / "cluster.pb").exists())
         bad = answering("mesh", ADDRESS, port, "two")
         bad.filter_chains[0].filters[0].typed_config.value = b"\xff\xff"
         discovery.put(Type.LISTENER, "mesh", bad, "2")
@@ -125,8 +130,13 @@ async def test_an_agent_that_restarts_without_a_hub_serves_what_was_acknowledged
     company: Company, discovery: Discovery, port: int, tmp_path: Path
 ) -> None:
     token = (await company.token(edge=True)).text
+    shelf = tmp_path / "data" / "xds"
+    shelf.parent.mkdir(mode=0o700)
+    shelf.touch()  # no folder: what is acknowledged can't be kept for now
     async with hub_of(company, discovery) as hub, agent_of(hub.address, token, tmp_path, address=ADDRESS) as agent:
-        await agent.until(lambda _: carries(agent) and (agent.data / "xds" / "listener.pb").exists())
+        await agent.until(lambda _: carries(agent) and "can't be kept" in agent.log.read_text())
+        shelf.unlink()
+        await agent.until(lambda _: (shelf / "listener.pb").exists() and (shelf / "cluster.pb").exists())
         (envoy,) = agent.envoys()
         agent.process.kill()
         await agent.process.wait()
