@@ -157,6 +157,7 @@ async def visibility(rounds: int, slices: int, of_each: int) -> None:
                 async with hub(Path(folder), zones=[{"name": "mesh"}], registries=[registry]) as running:
                     whole = slices * of_each
                     await running.until(lambda: running.registry("k8s"), lambda one: one["instances"] >= whole)
+                    await asyncio.sleep(3)  # what follows the first list: the journal's and history's first write
                     ours = lambda: events_of(running.url, "shop", CHANGING)  # noqa: E731
                     await compared("Kubernetes", writer, lambda: bare_watch(server), ours, rounds)
 
