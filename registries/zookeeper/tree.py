@@ -53,7 +53,7 @@ class Tree:
             elif place is Place.NAME and events[path] == DELETED:
                 to_check.append(path)
             elif events[path] == DELETED:
-                self._records.remove(path)
+                self._remove(path)
             elif place is not Place.ELSEWHERE:
                 self._put_named(path)
         await self._check(to_check)
@@ -67,7 +67,7 @@ class Tree:
         """Remove what is really gone: a node that was replaced in one transaction is there again already."""
         for path, stat in zip(paths, await self._connection.ask([Stat(path) for path in paths]), strict=True):
             if stat is None:
-                self._records.remove(path)
+                self._remove(path)
             else:
                 self._put_named(path)
 
@@ -109,7 +109,7 @@ class Tree:
         """Put nodes that speak for one record in the order in which they were created."""
         for path, stat in zip(paths, await self._connection.ask([Stat(path) for path in paths]), strict=True):
             if stat is None:
-                self._records.remove(path)
+                self._remove(path)
             else:
                 self._records.put(path, b"", stat.czxid)
 
@@ -119,7 +119,7 @@ class Tree:
             requests = [Data(path, watch=self._watches) for path in some]
             for path, node in zip(some, await self._connection.ask(requests), strict=True):
                 if node is None:
-                    self._records.remove(path)
+                    self._remove(path)
                 else:
                     self._records.put(path, node.data, node.stat.czxid)
 
@@ -131,7 +131,11 @@ class Tree:
 
     async def _miss(self, directory: str) -> None:
         """Hear that a directory is not there; a recursive watch tells when it comes."""
-        self._records.remove(directory)
+        self._remove(directory)
+
+    def _remove(self, path: str) -> None:
+        """Hear that a node is not there."""
+        self._records.remove(path)
 
 
 class OldTree(Tree):
@@ -142,7 +146,8 @@ class OldTree(Tree):
     def __init__(self, connection: Connection, records: Records, roots: Sequence[str]) -> None:
         """Choose what to read; nothing is asked yet."""
         super().__init__(connection, records, roots)
-        self._names: dict[str, frozenset[str]] = {}
+        self._names: dict[str, set[str]] = {}
+        """By directory, the names in it that were looked at; a name that is not among them is looked at."""
 
     async def follow(self, events: dict[str, int]) -> None:
         """List or read again what has changed, which also sets its watch again."""
@@ -151,22 +156,26 @@ class OldTree(Tree):
 
     def _new_in(self, directory: str, names: list[str]) -> Iterable[str]:
         """Take back what is no longer there; what was there before has a watch already."""
-        known = self._names.get(directory, frozenset())
-        self._names[directory] = frozenset(names)
+        known = self._names.get(directory, set())
+        self._names[directory] = set(names)
         for name in known.difference(names):
-            self._gone(f"{directory.rstrip('/')}/{name}")
+            self._remove(f"{directory.rstrip('/')}/{name}")
         return self._names[directory].difference(known)
 
     async def _miss(self, directory: str) -> None:
         """Take back all below it; a root is awaited."""
-        self._gone(directory)
+        self._remove(directory)
         if directory in self._roots:
             await self._connection.ask([Stat(directory, watch=True)])
 
-    def _gone(self, path: str) -> None:
+    def _remove(self, path: str) -> None:
+        """And all below it. Its directory may be listed when it is there again already: then it is new."""
         for name in self._names.pop(path, ()):
-            self._gone(f"{path.rstrip('/')}/{name}")
-        self._records.remove(path)
+            self._remove(f"{path.rstrip('/')}/{name}")
+        directory, _, name = path.rpartition("/")
+        if (names := self._names.get(directory or "/")) is not None:
+            names.discard(name)
+        super()._remove(path)
 
 
 T = TypeVar("T")
