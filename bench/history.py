@@ -106,7 +106,12 @@ async def run(said: argparse.Namespace, *, with_history: bool) -> Ran:
             running = [
                 tasks.create_task(ingest.run(), name="ingest"),
                 tasks.create_task(
-                    follow(holder, journal, frozenset({"zk"}), recorder.until_written if with_history else None)
+                    follow(
+                        holder,
+                        journal,
+                        frozenset({"zk"}),
+                        until_recorded=recorder.until_written if with_history else None,
+                    )
                 ),
                 *([tasks.create_task(recorder.run(), name="recorder")] if with_history else ()),
             ]

@@ -7,7 +7,9 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from time import monotonic
+from typing import Final
 
 from pilot_plus import roll
 from pilot_plus.carriage import Carriage
@@ -23,6 +25,7 @@ from pilot_plus.ingest import Ingest, Watched
 from pilot_plus.journal import Conflict, Journal, heard
 from pilot_plus.journal.follow import follow
 from pilot_plus.journal.past import Past
+from pilot_plus.journal.progress import Progress
 from pilot_plus.members import Members
 from pilot_plus.neighbours import Neighbours
 from pilot_plus.reload import reloading
@@ -32,6 +35,9 @@ from pilot_plus.signals import told_by
 from pilot_plus.sync import Registrar, Sync
 
 log = logging.getLogger(__name__)
+
+LAST: Final = 2.0
+"""Seconds that the journal has for what was published last, when a hub is told to end."""
 
 
 async def run(config: Config, *, insecure: bool = False, load: Callable[[], Config] | None = None) -> None:
@@ -64,6 +70,7 @@ async def run(config: Config, *, insecure: bool = False, load: Callable[[], Conf
             log.info("the hub listens at %s", config.listen.http)
             with told_by(signal.SIGTERM, signal.SIGINT) as end:
                 await end.wait()
+            await hub.settle()
             for task in work:
                 task.cancel()
 
@@ -83,6 +90,7 @@ class Hub:
         self.edges, sessions = edges_of(config)
         self.ingest = Ingest(self.holder, {**self._watched, roll.NAME: sessions})
         self.carriage = Carriage(config, self.holder, journal.documents, self.edges)
+        self._journalled = Progress()
         self.recorder = recorder_of(config, journal, self.holder)
         opens = {name: source.open for name, source in self._watched.items()}
         self.registrar = Registrar(
@@ -124,7 +132,10 @@ class Hub:
         yield "ingest", self.ingest.run()
         recorded = self.recorder.until_written if self.recorder else None
         kept = journalled(self._config)
-        yield "journal", follow(self.holder, self._journal, kept, recorded, kept - recalled(self._config))
+        yield (
+            "journal",
+            follow(self.holder, self._journal, kept, self._journalled, recorded, kept - recalled(self._config)),
+        )
         yield "heard", heard.keep(self.holder, self._journal.documents)
         yield "identity", self._members.authority.keep()
         yield "pacts", self._members.pacts.keep()
@@ -134,6 +145,12 @@ class Hub:
         yield "xds", serve(self._config, door, self._members, self.carriage, self.supplier)
         if self.recorder:
             yield "history", self.recorder.run()
+
+    async def settle(self) -> None:
+        """Let the journal come as far as the catalog is now: the next start begins with that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST):
+                await self._journalled.until(self.holder.current.number)
 
 
 def _owner() -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from pilot_plus.catalog import Catalog, Entry, Holder, Standing
 from pilot_plus.journal.journal import Journal
+from pilot_plus.journal.progress import Progress
 from pilot_plus.journal.records import Changes
 from pilot_plus.model import Instance, Service
 
@@ -27,16 +28,19 @@ async def follow(
     holder: Holder,
     journal: Journal,
     registries: frozenset[str],
+    progress: Progress | None = None,
     until_recorded: Callable[[int], Awaitable[None]] | None = None,
     unshown: frozenset[str] = frozenset(),
 ) -> None:
     """Keep the journal in step with the catalog, until cancelled; of these registries.
 
-    `until_recorded` waits until history is as far as a catalog's number. `unshown`: registries whose records the
-    catalog did not begin with, so that what differs from it is not what differs from the journal: their first list
-    is written whole.
+    `progress` is told how far it is. `until_recorded` waits until history is as far as a catalog's number. `unshown`:
+    registries whose records the catalog did not begin with, so that what differs from it is not what differs from the
+    journal: their first list is written whole.
     """
     written = holder.current
+    progress = progress or Progress()
+    progress.reach(written.number)
     unwritten: frozenset[str] = frozenset()
     with holder.following() as follower:
         while True:
@@ -56,6 +60,7 @@ async def follow(
                 follower.wake()
                 continue
             written, unwritten, unshown = now, frozenset(), unshown - listed
+            progress.reach(written.number)
 
 
 async def differences(

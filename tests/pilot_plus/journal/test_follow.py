@@ -7,6 +7,7 @@ from pathlib import Path
 from pilot_plus.catalog.guard import Limits
 from pilot_plus.journal import Changes, Journal, Known
 from pilot_plus.journal.follow import follow
+from pilot_plus.journal.progress import Progress
 from tests.pilot_plus.test_ingest import World, copy
 
 
@@ -55,6 +56,22 @@ async def test_a_hub_that_starts_while_a_registry_is_down_shows_what_the_journal
         after.ingest.restore("zk", [*known.services, *known.instances])
     entry = after.holder.current.entries["zk/orders"]
     assert [(one.key, one.zone) for one in entry.instances.values()] == [("a", "east/z")]
+
+
+async def test_who_is_about_to_end_can_wait_for_what_was_published_last(tmp_path: Path):
+    world, progress = World("zk"), Progress()
+    async with (
+        Journal.open(f"sqlite:///{tmp_path}/journal.db") as journal,
+        world.running(),
+        asyncio.TaskGroup() as tasks,
+    ):
+        following = tasks.create_task(follow(world.holder, journal, frozenset({"zk"}), progress))
+        world.stores["zk"].write(copy("a"))
+        async with asyncio.timeout(20):
+            await world.until(lambda catalog: "zk/orders" in catalog.entries)
+            await progress.until(world.holder.current.number)
+        assert keys(await journal.last_known(), "zk") == {"a"}
+        following.cancel()
 
 
 async def test_what_the_catalog_did_not_begin_with_is_written_whole_when_it_is_listed(tmp_path: Path):
