@@ -161,7 +161,7 @@ def pairs(metadata: Mapping[str, str] | Iterable[tuple[str, str]]) -> Pairs:
     return _known_pairs.get(items) or _share_pairs(items)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def shared_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
     """Equal ports as one object; a port without a name takes its protocol's.
 
