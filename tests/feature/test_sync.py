@@ -352,7 +352,7 @@ async def test_a_target_that_is_down_delays_only_itself_and_is_put_right_on_retu
         await running.until_addresses("mesh/orders", ["10.2.0.2", "10.2.0.3"])
         failing = await running.until(lambda: state(running, "far"), lambda one: bool(one.get("error")))
         assert failing["state"] == "waiting"
-        assert (await state(running, "near"))["state"] == "in_step"
+        await until_state(running, "near", "in_step")
         await asyncio.to_thread(target.start_again)
         await until(running, lambda: keys(target, "down-to"), {"orders/10.2.0.2:9000", "orders/10.2.0.3:9000"}.__eq__)
 
